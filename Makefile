@@ -1,0 +1,38 @@
+# `make` is what CI runs: check + test. `make run` shows what Outlay does.
+PYTHON ?= python3
+BIN := .venv/bin
+INPUTS := requirements/dev.txt pyproject.toml tools/venv.sh
+
+.PHONY: all install run check test test-all-pythons bench bench-peers pins clean
+all: check test
+
+install: .venv/.installed
+.venv/.installed: $(INPUTS)
+	@echo "setting up .venv (a minute, once)"
+	@sh tools/venv.sh $(PYTHON) .venv
+
+run: install
+	@$(BIN)/python examples/tour.py $(if $(LIVE),--live)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install
+	$(BIN)/pytest -n 2
+	@$(MAKE) --no-print-directory test-other-pythons
+
+# The same tests on each other supported Python that is installed.
+test-other-pythons: install
+	@for python in $$($(BIN)/python tools/pythons.py); do \
+		venv=.venv-$$(basename $$python); \
+		if [ ! -f $$venv/.installed ] || [ requirements/dev.txt -nt $$venv/.installed ]; then \
+			sh tools/venv.sh $$python $$venv || exit 1; \
+		fi; \
+		echo "$$python"; $$venv/bin/pytest -n 2 || exit 1; \
+	done
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
