@@ -1,0 +1,1 @@
+"""Who serves a model, and the wires they speak."""

@@ -1,0 +1,1 @@
+"""Test doubles that ship: a clock, a fake provider, a conformance suite, a simulator."""
