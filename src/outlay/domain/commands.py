@@ -1,0 +1,184 @@
+"""Commands: what callers ask of the ledger, as frozen values. Each carries the id that makes it repeatable.
+
+Amounts are nanos for `usd` and counts for the other units; spans are microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from outlay.domain.accounts import Account
+from outlay.domain.budgets import Budget
+from outlay.domain.entries import Source, VoidReason
+
+
+class Amount(NamedTuple):
+    """What a request needs at most in one unit: a fixed part, and a part for each output token of its cap."""
+
+    fixed: int
+    per_output_token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Hold an estimate on every budget of `accounts` and of those above them: all or none.
+
+    `amounts` may leave out `usd` where the price is unknown; then any usd budget refuses. `requests` and
+    `concurrency` are 1 unless given. The granted output cap lies between `least_output_tokens` and
+    `wanted_output_tokens`. `unbounded_reason` says why the amounts are no bound: hard budgets refuse.
+    `attempt_accounts` (a deployment, a provider) count requests once per attempt, `accounts` once per
+    request. `catalogue_version` is the one at which the caller read its accounts.
+    """
+
+    project: str
+    id: str
+    accounts: tuple[str, ...]
+    amounts: Mapping[str, Amount]
+    hold_micros: int
+    wanted_output_tokens: int | None = None
+    least_output_tokens: int = 0
+    unbounded_reason: str | None = None
+    attempt_accounts: tuple[str, ...] = ()
+    request_id: str | None = None
+    attempt: int = 1
+    provider: str | None = None
+    model: str | None = None
+    price_version: str | None = None
+    tags: tuple[str, ...] = ()
+    catalogue_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Replace a reservation's hold by the actual cost. `usd_nanos` is None where the cost is unknown."""
+
+    project: str
+    id: str
+    usd_nanos: int | None
+    tokens: int
+    usage: Mapping[str, int] = field(default_factory=dict)
+    source: Source = "provider"
+    price_version: str | None = None
+    completion_key: str | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """End a reservation without a charge; `reason` proves that nothing was billed."""
+
+    project: str
+    id: str
+    reason: VoidReason
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Increase:
+    """Hold more on a pending reservation, on all its budgets or none."""
+
+    project: str
+    id: str
+    reservation_id: str
+    amounts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Charge spend that already happened; never refused."""
+
+    project: str
+    id: str
+    accounts: tuple[str, ...]
+    usd_nanos: int | None
+    tokens: int = 0
+    requests: int = 1
+    usage: Mapping[str, int] = field(default_factory=dict)
+    source: Source = "manual"
+    provider: str | None = None
+    model: str | None = None
+    price_version: str | None = None
+    request_id: str | None = None
+    tags: tuple[str, ...] = ()
+    completion_key: str | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Allow more in the running period of one budget."""
+
+    project: str
+    id: str
+    budget_id: str
+    amount: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reverse:
+    """Undo a final charge (a settled, presumed or recorded one) by a new entry."""
+
+    project: str
+    charge_id: str
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """End the running period of one budget now; the next one has the same end."""
+
+    project: str
+    id: str
+    budget_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutAccount:
+    """Make an account, or change its parent, name or status."""
+
+    account: Account
+
+
+@dataclass(frozen=True, slots=True)
+class PutBudget:
+    """Make a budget, or change it. A new rule makes a new generation whose running period is recomputed."""
+
+    budget: Budget
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBudget:
+    """Retire a budget: it admits and refuses nothing any more; its history stays."""
+
+    project: str
+    budget_id: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmClock:
+    """An operator says that the wall clock is right after a jump."""
+
+    by: str
+
+
+Command = (
+    Reserve
+    | Settle
+    | Void
+    | Increase
+    | Record
+    | Grant
+    | Reverse
+    | Reset
+    | PutAccount
+    | PutBudget
+    | RemoveBudget
+    | ConfirmClock
+)

@@ -1,0 +1,316 @@
+"""The admitting decisions: may this estimate be held on every budget it belongs to?
+
+Pure: no I/O, no clock, no randomness. One implementation serves every store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from outlay.domain.budgets import Budget, Period, PeriodKey, Unit, running_period
+from outlay.domain.commands import Amount, Increase, Reserve
+from outlay.domain.entries import Entry
+from outlay.domain.outcomes import Alert, Increased, Outcome, Refusal, RefusalReason, Reserved
+from outlay.domain.reservations import Hold, Reservation
+from outlay.domain.windows import NEVER
+from outlay.errors import IdempotencyConflictError
+
+
+class Decision(NamedTuple):
+    """What a command answers, and what it writes: the periods' new states, a reservation, an entry."""
+
+    outcome: Outcome
+    periods: Sequence[Period] = ()
+    reservation: Reservation | None = None
+    resolved_id: str | None = None
+    entry: Entry | None = None
+
+
+class Line(NamedTuple):
+    """One budget that a request counts against: its running period and what the request needs of it."""
+
+    budget: Budget
+    period: Period
+    amount: Amount
+
+    @property
+    def room(self) -> int:
+        """What is available: below zero after a lowered limit or an overrun."""
+        period = self.period
+        return self.budget.limit + period.granted - period.settled - period.reserved
+
+
+ONE = Amount(1)
+NOTHING = Amount(0)
+
+
+def decide_reserve(
+    command: Reserve,
+    accounts: tuple[str, ...],
+    budgets: Sequence[Budget],
+    newest: Mapping[int, Period],
+    now: int,
+    fingerprint: bytes,
+) -> Decision:
+    """Hold the estimate on every budget of the request, or refuse.
+
+    `accounts` are the command's with all those above them; `newest` has the newest period by budget key.
+    """
+    lines, refusal = _lines(command, budgets, newest, now)
+    if refusal is not None:
+        return Decision(refusal)
+    cap = _granted_cap(command, lines)
+    output_tokens = max(cap or 0, command.least_output_tokens) if cap is not None else 0
+    refusals = [line for line in lines if not _admits(line, output_tokens)]
+    if refusals:
+        return Decision(_refuse(command, refusals, lines, output_tokens))
+    periods, holds, remaining, alerts = [], [], None, []
+    for budget, period, amount in lines:
+        needed = amount.fixed + amount.per_output_token * output_tokens
+        holds.append(Hold(budget.key, period.starts_at, budget.unit, needed))
+        held = Period(
+            period.budget_key,
+            period.starts_at,
+            period.ends_at,
+            period.granted,
+            period.reserved + needed,
+            period.settled,
+            period.overrun,
+        )
+        periods.append(held)
+        if budget.unit == "usd" and budget.mode != "soft":
+            room = budget.limit + held.granted - held.reserved - held.settled
+            remaining = room if remaining is None else min(remaining, room)
+        if budget.alert_percents or budget.mode == "soft":
+            alerts += crossed(budget, period, held)
+    amounts = {
+        unit: amount.fixed + amount.per_output_token * output_tokens
+        for unit, amount in command.amounts.items()
+    }
+    reservation = Reservation(
+        command.project,
+        command.id,
+        accounts,
+        amounts,
+        tuple(holds),
+        now,
+        now + command.hold_micros,
+        fingerprint,
+        cap,
+        command.request_id,
+        command.attempt,
+        command.provider,
+        command.model,
+        command.price_version,
+        command.tags,
+    )
+    outcome = Reserved(
+        command.id,
+        cap,
+        reservation.expires_at,
+        remaining_nanos=None if remaining is None else max(remaining, 0),
+        alerts=tuple(alerts),
+    )
+    return Decision(outcome, periods, reservation)
+
+
+def repeat_reserve(pending: Reservation | None, ended: Entry | None, fingerprint: bytes) -> Reserved | None:
+    """Answer a repeated reserve as the first time; None if the id is new.
+
+    Raises:
+        IdempotencyConflictError: the id was used with other content.
+    """
+    if pending is not None:
+        if pending.fingerprint != fingerprint:
+            raise IdempotencyConflictError(_conflict(pending.id))
+        return Reserved(pending.id, pending.output_cap, pending.expires_at, is_replay=True)
+    if ended is None:
+        return None
+    kind = ended.kind
+    if ended.reserve_fingerprint != fingerprint or kind not in ("settle", "void", "expire"):
+        raise IdempotencyConflictError(_conflict(ended.id))
+    return Reserved(ended.id, ended.output_cap, ended.at, kind, is_replay=True)
+
+
+def decide_increase(
+    command: Increase,
+    reservation: Reservation,
+    budgets: Mapping[int, Budget],
+    periods: Mapping[PeriodKey, Period],
+    fingerprint: bytes,
+) -> Decision:
+    """Hold more on a pending reservation, on all its budgets or none.
+
+    `budgets` has those of the reservation's budgets that are not retired, by key.
+
+    Raises:
+        IdempotencyConflictError: this increase's id was used with other content.
+    """
+    first = reservation.increases.get(command.id)
+    if first is not None:
+        if first != fingerprint:
+            raise IdempotencyConflictError(_conflict(command.id))
+        return Decision(Increased(reservation.id, is_replay=True))
+    changed, holds = [], []
+    for hold in reservation.holds:
+        more = command.amounts.get(hold.unit, 0)
+        holds.append(hold._replace(amount=hold.amount + more))
+        period = periods[PeriodKey(hold.budget_key, hold.starts_at)]
+        budget = budgets.get(hold.budget_key)
+        if budget is not None and more:
+            line = Line(budget, period, Amount(more))
+            if not _admits(line, 0):
+                return Decision(_refusal(line, more, None))
+        changed.append(period._replace(reserved=period.reserved + more))
+    amounts = {
+        unit: reservation.amounts.get(unit, 0) + command.amounts.get(unit, 0)
+        for unit in {**reservation.amounts, **command.amounts}
+    }
+    increased = Reservation(
+        reservation.project,
+        reservation.id,
+        reservation.accounts,
+        amounts,
+        tuple(holds),
+        reservation.reserved_at,
+        reservation.expires_at,
+        reservation.fingerprint,
+        reservation.output_cap,
+        reservation.request_id,
+        reservation.attempt,
+        reservation.provider,
+        reservation.model,
+        reservation.price_version,
+        reservation.tags,
+        {**reservation.increases, command.id: fingerprint},
+    )
+    return Decision(Increased(reservation.id), changed, increased)
+
+
+def crossed(budget: Budget, before: Period, after: Period) -> list[Alert]:
+    """The alert thresholds that lie between two states of a period; a soft budget alerts at 100 % too."""
+    percents = budget.alert_percents
+    if budget.mode == "soft" and 100 not in percents:
+        percents = (*percents, 100)
+    limit = budget.limit + after.granted
+    low, high = before.settled + before.reserved, after.settled + after.reserved
+    return [
+        Alert(budget.id, budget.account, percent)
+        for percent in percents
+        if low * 100 < limit * percent <= high * 100
+    ]
+
+
+def _lines(
+    command: Reserve, budgets: Sequence[Budget], newest: Mapping[int, Period], now: int
+) -> tuple[list[Line], Refusal | None]:
+    """Find what counts against which period; refuse what has no amount where one is needed."""
+    lines = []
+    for budget in budgets:
+        if not budget.applies_to(command.provider, command.model):
+            continue
+        amount = _amount(command, budget)
+        if amount is None:
+            reason: RefusalReason = "price_unknown" if budget.unit == "usd" else "cost_unbounded"
+            return [], _unpriced(command, budget, reason)
+        if command.unbounded_reason is not None and budget.mode == "hard" and _is_metered(budget.unit):
+            return [], _unpriced(command, budget, "cost_unbounded")
+        if amount.fixed or amount.per_output_token:
+            period = running_period(budget, newest.get(budget.key), now)
+            lines.append(Line(budget, period, amount))
+    return lines, None
+
+
+def _amount(command: Reserve, budget: Budget) -> Amount | None:
+    amount = command.amounts.get(budget.unit)
+    if amount is not None or _is_metered(budget.unit):
+        return amount
+    if budget.unit == "requests" and command.attempt > 1 and budget.account not in command.attempt_accounts:
+        return NOTHING
+    return ONE
+
+
+def _is_metered(unit: Unit) -> bool:
+    return unit in ("usd", "tokens")
+
+
+def _granted_cap(command: Reserve, lines: Sequence[Line]) -> int | None:
+    """The largest output cap, up to the wanted one, that every hard budget admits."""
+    cap = command.wanted_output_tokens
+    if cap is None:
+        return None
+    for line in lines:
+        if line.budget.mode == "hard" and line.amount.per_output_token:
+            cap = min(cap, (line.room - line.amount.fixed) // line.amount.per_output_token)
+    return max(cap, command.least_output_tokens)
+
+
+def _admits(line: Line, output_tokens: int) -> bool:
+    budget, period, amount = line
+    if budget.mode == "soft":
+        return True
+    room = budget.limit + period.granted - period.settled - period.reserved
+    if budget.mode == "crossing" and _is_metered(budget.unit):
+        return room > 0
+    return amount.fixed + amount.per_output_token * output_tokens <= room
+
+
+def _refuse(command: Reserve, refusals: Sequence[Line], lines: Sequence[Line], output_tokens: int) -> Refusal:
+    """Report the budget that no waiting can open, if there is one, and what would be affordable."""
+    chosen = next((line for line in refusals if not _can_wait(line, output_tokens)), refusals[0])
+    needed = chosen.amount.fixed + chosen.amount.per_output_token * output_tokens
+    return _refusal(chosen, needed, _affordable(command, lines))
+
+
+def _can_wait(line: Line, output_tokens: int) -> bool:
+    budget, period, amount = line
+    room = budget.limit + period.granted - period.settled
+    if budget.mode == "crossing" and _is_metered(budget.unit):
+        return room > 0
+    return amount.fixed + amount.per_output_token * output_tokens <= room
+
+
+def _affordable(command: Reserve, lines: Sequence[Line]) -> int | None:
+    if command.wanted_output_tokens is None:
+        return None
+    caps = [
+        (line.room - line.amount.fixed) // line.amount.per_output_token
+        for line in lines
+        if line.budget.mode == "hard" and line.amount.per_output_token
+    ]
+    blocked = any(
+        not _admits(line, 0)
+        for line in lines
+        if not line.amount.per_output_token or line.budget.mode != "hard"
+    )
+    if not caps or blocked or min(caps) <= 0:
+        return None
+    return min(caps)
+
+
+def _refusal(line: Line, needed: int, affordable: int | None) -> Refusal:
+    budget, period, _ = line
+    return Refusal(
+        "budget_exceeded",
+        budget.account,
+        budget.id,
+        budget.unit,
+        budget.limit + period.granted,
+        period.settled,
+        period.reserved,
+        needed,
+        None if period.ends_at == NEVER else period.ends_at,
+        _can_wait(Line(budget, period, Amount(needed)), 0),
+        affordable,
+    )
+
+
+def _unpriced(command: Reserve, budget: Budget, reason: RefusalReason) -> Refusal:
+    return Refusal(
+        reason, budget.account, budget.id, budget.unit, budget.limit, detail=command.unbounded_reason
+    )
+
+
+def _conflict(id: str) -> str:
+    return f"the id {id!r} was used before with other content: use a new id for a new command"

@@ -1,0 +1,45 @@
+"""Reservations: an estimate held on every applicable budget, until it is resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from outlay.domain.budgets import Unit
+
+
+class Hold(NamedTuple):
+    """What a reservation holds on one period of one budget, in the budget's unit."""
+
+    budget_key: int
+    starts_at: int
+    unit: Unit
+    amount: int
+
+
+@dataclass(slots=True, frozen=True)
+class Reservation:
+    """A pending reservation. Times are microseconds since the epoch, amounts nanos or counts by unit.
+
+    `accounts` are all that the request belongs to, those above them included. `output_cap` is the granted
+    number of output tokens per answer, None where the request has no output. `increases` are the ids and
+    fingerprints of the increases it took.
+    """
+
+    project: str
+    id: str
+    accounts: tuple[str, ...]
+    amounts: Mapping[str, int]
+    holds: tuple[Hold, ...]
+    reserved_at: int
+    expires_at: int
+    fingerprint: bytes
+    output_cap: int | None = None
+    request_id: str | None = None
+    attempt: int = 1
+    provider: str | None = None
+    model: str | None = None
+    price_version: str | None = None
+    tags: tuple[str, ...] = ()
+    increases: Mapping[str, bytes] = field(default_factory=dict)
