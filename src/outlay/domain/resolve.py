@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
 from outlay.domain.budgets import Budget, Period, PeriodKey, running_period
@@ -16,12 +15,12 @@ from outlay.domain.commands import Grant, Record, Reset, Reverse, Settle, Void
 from outlay.domain.decide import Decision, crossed
 from outlay.domain.entries import Entry, EntryKind, Post, Source, correction_id, reversal_id
 from outlay.domain.outcomes import Posted
-from outlay.domain.reservations import Reservation
+from outlay.domain.reservations import Hold, Reservation
 from outlay.errors import AlreadyResolvedError, IdempotencyConflictError, ReservationNotFoundError
 
 Periods = Mapping[PeriodKey, Period]
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
+_EMPTY: dict[str, Any] = {}
 
 
 def decide_settle(

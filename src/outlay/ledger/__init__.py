@@ -1,0 +1,1 @@
+"""The ledger: commands in, durable decisions out, by one writer thread with group commit."""
