@@ -1,0 +1,90 @@
+"""Failures: from an HTTP status to an error, and from an error to the ledger's reason for a void."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from outlay.errors import (
+    ProviderAuthError,
+    ProviderError,
+    ProviderFailedError,
+    ProviderNonsenseError,
+    ProviderRejectedError,
+)
+from outlay.providers.request import Request
+
+VoidReason = Literal["never_sent", "rejected", "provider_error"]
+"""The reasons that prove nothing was billed (see `Ledger.void`)."""
+
+ERROR_BODY_BYTES = 65_536
+_SHOWN_CHARACTERS = 4_000
+_MESSAGE_CHARACTERS = 500
+_UNSERVED_REDIRECTS = frozenset({301, 302, 307, 308})
+
+
+def void_reason(error: ProviderError) -> VoidReason | None:
+    """Say why a reservation may be voided after this error, or None: its outcome is unknown.
+
+    `never_sent`: no byte left for the provider. `rejected`: it answered 4xx, or with a redirect, which is
+    never followed. `provider_error`: it answered a 5xx that its table says is not billed.
+    """
+    if error.is_unknown_outcome:
+        return None
+    if error.status is None:
+        return "never_sent"
+    return "provider_error" if isinstance(error, ProviderFailedError) else "rejected"
+
+
+def status_error(
+    request: Request, status: int, body: bytes, *, location: str | None = None, is_cut: bool = False
+) -> ProviderError:
+    """Make the error for an answer that is not 2xx.
+
+    Args:
+        request: what was sent; its credential is taken out of whatever the provider said.
+        status: the HTTP status.
+        body: the first bytes of the answer.
+        location: where a redirect points.
+        is_cut: whether `body` is not all of it.
+    """
+    text = redact(body, request.credential, is_cut=is_cut)
+    said = _message_in(text)
+    tail = f": {said}" if said else "."
+    facts: dict[str, Any] = {"status": status, "body": text}
+    start = f"{request.provider} answered {status}"
+    if status in {401, 403}:
+        return ProviderAuthError(f"{start}; check the API key for it{tail}", **facts)
+    if 400 <= status < 500:
+        return ProviderRejectedError(f"{start}{tail}", **facts)
+    if status >= 500:
+        is_free = status in request.free_failures
+        return ProviderFailedError(f"{start}{tail}", is_unknown_outcome=not is_free, **facts)
+    where = f" to {redact(location.encode(), request.credential)[:200]}" if location else ""
+    return ProviderNonsenseError(
+        f"{start}, a redirect{where}, and redirects are not followed: set api_base to the API itself.",
+        is_unknown_outcome=status not in _UNSERVED_REDIRECTS,
+        **facts,
+    )
+
+
+def redact(body: bytes, credential: str, *, is_cut: bool = False) -> str:
+    """Decode what a provider said, at most 4,000 characters of it, without the credential."""
+    if is_cut and credential:
+        body = body[: max(len(body) - 2 * len(credential.encode()), 0)]  # its start may stand at the edge
+    text = body.decode("utf-8", "replace")
+    for form in {credential, json.dumps(credential)[1:-1]} - {""}:
+        text = text.replace(form, "[redacted]")
+    return text[:_SHOWN_CHARACTERS]
+
+
+def _message_in(text: str) -> str:
+    """The human part of an error body: OpenAI's and Anthropic's `error.message`, or a plain `message`."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return " ".join(text.split())[:_MESSAGE_CHARACTERS]
+    said: Any = document
+    for key in ("error", "message"):
+        said = said.get(key, said) if isinstance(said, dict) else said
+    return said[:_MESSAGE_CHARACTERS] if isinstance(said, str) else text[:_MESSAGE_CHARACTERS]
