@@ -108,7 +108,7 @@ def _session() -> aiohttp.ClientSession:
     )
 
 
-async def _connected(session: aiohttp.ClientSession, context: SimpleNamespace, params: Any) -> None:  # noqa: ARG001 - aiohttp's signature
+async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
     progress = context.trace_request_ctx
     if isinstance(progress, Progress):
         progress.has_connection = True

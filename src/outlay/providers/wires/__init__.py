@@ -1,0 +1,53 @@
+"""The wires: how a request is written and an answer read, by the protocol a provider speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from outlay.providers.catalogue import Endpoint, Quirks, WireName
+from outlay.providers.request import Request
+from outlay.providers.sse import Event
+from outlay.providers.target import Target
+from outlay.providers.wires import anthropic, openai, openai_stream
+from outlay.providers.wires.reading import Claim, Reading
+
+__all__ = ["WIRES", "Claim", "Reading", "StreamReader", "Wire", "wire_of"]
+
+
+class StreamReader(Protocol):
+    """Reads a stream event by event into its `reading`."""
+
+    reading: Reading
+
+    def read(self, event: Event) -> None:
+        """Take in one event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A protocol's functions.
+
+    `build(target, endpoint, body)` makes a request; `read(body, endpoint, quirks)` reads a whole answer,
+    `read_usage` only its usage; `reader(endpoint, quirks)` makes a StreamReader.
+    """
+
+    name: WireName
+    build: Callable[[Target, Endpoint, Mapping[str, Any]], Request]
+    read: Callable[[Mapping[str, Any], Endpoint, Quirks | None], Reading]
+    read_usage: Callable[[Mapping[str, Any], Endpoint, Quirks | None], Claim | None]
+    reader: Callable[[Endpoint, Quirks | None], StreamReader]
+
+
+WIRES: dict[WireName, Wire] = {
+    "openai": Wire("openai", openai.build, openai.read, openai.read_usage, openai_stream.StreamReader),
+    "anthropic": Wire(
+        "anthropic", anthropic.build, anthropic.read, anthropic.read_usage, anthropic.StreamReader
+    ),
+}
+
+
+def wire_of(target: Target) -> Wire:
+    """The wire a target's provider speaks."""
+    return WIRES[target.provider.wire]

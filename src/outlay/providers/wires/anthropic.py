@@ -1,0 +1,171 @@
+"""Anthropic's wire: building requests to `/v1/messages`, reading answers and streams.
+
+After Anthropic's API reference: `input_tokens` leaves out what was read from and written to the cache, so the
+total here is the sum of the three; in a stream `message_start` brings the input, and the usage of each
+`message_delta` is cumulative, so its newest values count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.errors import InvalidValueError
+from outlay.providers.catalogue import Endpoint, Quirks
+from outlay.providers.request import Request
+from outlay.providers.sse import Event
+from outlay.providers.target import Target
+from outlay.providers.wires.body import decode, encode
+from outlay.providers.wires.reading import Claim, Reading, counted, total
+
+VERSION = "2023-06-01"
+_USAGE: dict[str, tuple[str, ...]] = {
+    "input_tokens": ("input_tokens",),
+    "output_tokens": ("output_tokens",),
+    "cache_read_tokens": ("cache_read_input_tokens",),
+    "cache_write_tokens": ("cache_creation_input_tokens",),
+    "cache_write_5m_tokens": ("cache_creation", "ephemeral_5m_input_tokens"),
+    "cache_write_1h_tokens": ("cache_creation", "ephemeral_1h_input_tokens"),
+    "output_reasoning_tokens": ("output_tokens_details", "thinking_tokens"),
+    "web_searches": ("server_tool_use", "web_search_requests"),
+}
+_DELTA_TEXTS = ("text", "thinking", "partial_json")
+
+
+def build(target: Target, endpoint: Endpoint, body: Mapping[str, Any]) -> Request:
+    """Make the request: the caller's body with the provider's model name.
+
+    Raises:
+        InvalidValueError: this wire has no such endpoint, or the body is not JSON.
+    """
+    if endpoint != "messages":
+        raise InvalidValueError(
+            f"{target.provider.name} has no endpoint called {endpoint!r}: it speaks 'messages' only."
+        )
+    headers = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if body.get("stream") else "application/json",
+        "accept-encoding": "identity",
+        "user-agent": "outlay",
+        "anthropic-version": VERSION,
+    }
+    if target.credential:
+        headers["x-api-key"] = target.credential
+    return Request(
+        url=f"{target.base_url.removesuffix('/v1')}/v1/messages",
+        headers=headers,
+        body=encode({**body, "model": target.model}),
+        provider=target.provider.name,
+        credential=target.credential,
+        free_failures=target.provider.quirks.free_failures,
+    )
+
+
+def read(body: Mapping[str, Any], _endpoint: Endpoint = "messages", _quirks: Quirks | None = None) -> Reading:
+    """Read a whole answer."""
+    reading = Reading(is_final=True, choices=1)
+    _identify(body, reading)
+    reading.claim = read_usage(body)
+    if body.get("type") == "error":
+        reading.error = _error(body)
+    _note_reason(body, reading)
+    content = body.get("content")
+    for block in content if isinstance(content, list) else ():
+        if isinstance(block, Mapping):
+            _read_block(block, reading)
+    return reading
+
+
+def read_usage(
+    body: Mapping[str, Any],
+    _endpoint: Endpoint = "messages",
+    _quirks: Quirks | None = None,
+) -> Claim | None:
+    """What an answer claims to have used, or None if it does not say."""
+    usage = body.get("usage")
+    if usage is None:
+        return None
+    return _claim(usage) if isinstance(usage, Mapping) else {}
+
+
+class StreamReader:
+    """Feed it each event; `reading` is what is known so far. It never raises on what a provider sends."""
+
+    def __init__(self, _endpoint: Endpoint = "messages", _quirks: Quirks | None = None) -> None:
+        self.reading = Reading(choices=1)
+        self._usage: dict[str, Any] = {}
+
+    def read(self, event: Event) -> None:
+        """Take in one event."""
+        document = decode(event.data)
+        if document is None:
+            self.reading.malformed += 1
+            return
+        match document.get("type"):
+            case "message_start":
+                message = document.get("message")
+                if isinstance(message, Mapping):
+                    _identify(message, self.reading)
+                    self._merge(message.get("usage"))
+            case "content_block_start":
+                self._read_part(document.get("content_block"))
+            case "content_block_delta":
+                self._read_part(document.get("delta"))
+            case "message_delta":
+                self._merge(document.get("usage"))
+                delta = document.get("delta")
+                if isinstance(delta, Mapping):
+                    _note_reason(delta, self.reading)
+            case "message_stop":
+                self.reading.is_final = True
+            case "error":
+                self.reading.error = _error(document)
+
+    def _read_part(self, part: Any) -> None:
+        if isinstance(part, Mapping):
+            _read_block(part, self.reading)
+
+    def _merge(self, usage: Any) -> None:
+        """Cumulative counts: a newer value takes the place of an older, and null leaves it."""
+        if usage is None:
+            return
+        if isinstance(usage, Mapping):
+            self._usage.update({key: value for key, value in usage.items() if value is not None})
+        self.reading.claim = _claim(self._usage)
+
+
+def _claim(usage: Mapping[str, Any]) -> Claim:
+    claim = counted(usage, _USAGE)
+    if "input_tokens" in claim:
+        cached = (claim.get("cache_read_tokens", 0), claim.get("cache_write_tokens", 0))
+        whole = total(claim["input_tokens"], *cached)
+        claim.update({} if whole is None else {"input_tokens": whole})
+    return claim
+
+
+def _read_block(block: Mapping[str, Any], reading: Reading) -> None:
+    """Take in the text of a content block or of a delta to one."""
+    for key in _DELTA_TEXTS:
+        reading.add(block.get(key))
+    if block.get("type") in {"tool_use", "server_tool_use"}:
+        reading.add(block.get("name"))
+        if block.get("input"):
+            reading.add(encode(block["input"]).decode())
+
+
+def _identify(message: Mapping[str, Any], reading: Reading) -> None:
+    reading.identify(message)
+    usage = message.get("usage")
+    if isinstance(usage, Mapping) and isinstance(usage.get("service_tier"), str):
+        reading.service_tier = usage["service_tier"]
+
+
+def _note_reason(message: Mapping[str, Any], reading: Reading) -> None:
+    reason = message.get("stop_reason")
+    if isinstance(reason, str):
+        reading.finish_reasons[0] = reason
+
+
+def _error(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    error = document.get("error")
+    return error if isinstance(error, Mapping) else {"message": str(error)}

@@ -1,0 +1,43 @@
+"""Bodies: JSON to bytes and back, the same for every wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.errors import InvalidValueError
+
+
+def encode(content: Mapping[str, Any]) -> bytes:
+    """Encode a request's body; pydantic models in it (an SDK's message, say) become plain objects.
+
+    Raises:
+        InvalidValueError: something in it has no place in JSON; the message says what.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.encode(content, enc_hook=_plain)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidValueError(f"The request cannot be written as JSON: {error}") from error
+
+
+def decode(data: bytes) -> dict[str, Any] | None:
+    """Decode one event's data, with text that is not UTF-8 mended, or None if it is not a JSON object."""
+    import msgspec
+
+    try:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        try:
+            document = msgspec.json.decode(data.decode("utf-8", "replace"))
+        except (msgspec.DecodeError, RecursionError):
+            return None
+    return document if isinstance(document, dict) else None
+
+
+def _plain(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise TypeError(f"{type(value).__name__} is not a JSON value")
+    return dump(exclude_none=True, mode="json")

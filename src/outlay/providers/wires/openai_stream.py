@@ -1,0 +1,76 @@
+"""OpenAI's streams: chunks of chat and completions, and the events of Responses, read as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from outlay.providers.catalogue import Endpoint, Quirks
+from outlay.providers.sse import Event
+from outlay.providers.wires.body import decode
+from outlay.providers.wires.openai import read_choice, read_output, read_usage
+from outlay.providers.wires.reading import Reading
+
+_LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+_UNCOUNTED_DELTAS = frozenset({"response.audio.delta", "response.reasoning_summary_text.delta"})
+
+
+class StreamReader:
+    """Feed it each event; `reading` is what is known so far. It never raises on what a provider sends.
+
+    Usage may come in several chunks, growing: the last one counts.
+    """
+
+    def __init__(self, endpoint: Endpoint = "chat", quirks: Quirks | None = None) -> None:
+        self.reading = Reading()
+        self._endpoint = endpoint
+        self._quirks = quirks
+
+    def read(self, event: Event) -> None:
+        """Take in one event."""
+        reading = self.reading
+        if event.data == b"[DONE]":
+            reading.is_final = True
+            return
+        document = decode(event.data)
+        if document is None:
+            reading.malformed += 1
+        elif self._endpoint == "responses":
+            self._read_response_event(document)
+        else:
+            self._read_chunk(document)
+
+    def _read_chunk(self, chunk: Mapping[str, Any]) -> None:
+        reading = self.reading
+        if reading.response_id is None or reading.model is None or "service_tier" in chunk:
+            reading.identify(chunk)
+        choices = chunk.get("choices")
+        if isinstance(choices, list):
+            for position, choice in enumerate(choices):
+                if isinstance(choice, Mapping):
+                    read_choice(choice, reading, position)
+        claim = read_usage(chunk, self._endpoint, self._quirks)
+        if claim is not None:
+            reading.claim = claim
+        error = chunk.get("error")
+        if error:
+            reading.error = error if isinstance(error, Mapping) else {"message": str(error)}
+
+    def _read_response_event(self, event: Mapping[str, Any]) -> None:
+        reading = self.reading
+        kind = event.get("type")
+        response = event.get("response")
+        if isinstance(response, Mapping):
+            reading.identify(response)
+            claim = read_usage(response, "responses", self._quirks)
+            reading.claim = claim if claim is not None else reading.claim
+        if kind in _LAST_EVENTS and isinstance(response, Mapping):
+            reading.is_final = True
+            read_output(response if not reading.has_text else {**response, "output": []}, reading)
+        elif kind == "error" or "error" in event:
+            error = event.get("error")
+            reading.error = error if isinstance(error, Mapping) else event
+        elif isinstance(kind, str) and kind.endswith(".delta") and kind not in _UNCOUNTED_DELTAS:
+            reading.add(event.get("delta"))
+        elif kind == "response.output_item.added" and isinstance(event.get("item"), Mapping):
+            reading.add(event["item"].get("name"))
