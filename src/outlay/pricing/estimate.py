@@ -1,0 +1,233 @@
+"""The estimate: an upper bound of what a request can cost, made before it is sent.
+
+    bound(cap) = input_nanos + nanos_per_output_token × cap
+
+is at least the cost of every answer that obeys the cap: the input bound at the dearest input rate, the
+calls' extras, and for each output token of a cap, the dearest output rate times the number of answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import Any, Final, Literal
+
+from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
+from outlay.pricing.book import PriceBook
+from outlay.pricing.caps import DEFAULT_MAX_TOKENS, Endpoint, read_answers, read_caps
+from outlay.pricing.hosted import check_hosted
+from outlay.pricing.inputs import OPENAI, OTHERS, InputBound, Measure, Overheads
+from outlay.pricing.media import image_maximum
+from outlay.pricing.names import bare_model, is_reasoning_model, price_provider
+from outlay.pricing.price import Price
+from outlay.pricing.tokens import Vocabulary, count_ordinary, vocabulary
+
+Method = Literal["auto", "exact", "margin", "bytes"]
+BoundQuality = Literal["exact", "bytes", "margin"]
+
+MARGIN: Final = 1.4
+"""`margin` takes o200k's count times this: an estimate, no bound."""
+_WINDOW_SLACK: Final = 1.05
+"""genai-prices rounds windows (1,000,000 for 1,048,576; 32,000 for 32,768): never take less than they are."""
+_LONGEST_COUNTED: Final = 1_000_000
+"""A longer text is measured by its bytes: counting it would hold the caller up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The bound of one request. Tokens are whole numbers, money is nanos rounded up."""
+
+    input_tokens: int
+    """At least what the provider counts as input."""
+    input_nanos: int
+    """The fixed part: input, per-call extras, predicted output."""
+    nanos_per_output_token: int
+    """For each token of the cap, all answers together."""
+    output_multiplier: int
+    """How many answers the cap applies to: prompts × n (or best_of) × the provider's own rounds."""
+    wanted_output_tokens: int
+    """The cap the caller gave, or the one to put into the request."""
+    least_output_tokens: int
+    """The least cap to accept unasked: the wanted one if the caller gave it."""
+    floor_output_tokens: int
+    """The least cap to accept where the caller's may be lowered."""
+    is_cap_declared: bool
+    cap_field: str | None
+    """The field in which the caller gave the cap; None if they gave none."""
+    extra_output_tokens: int
+    """Output tokens that may be billed beyond the cap (a rejected prediction)."""
+    quality: BoundQuality
+    tokenizer: str
+
+    def bound(self, output_tokens: int) -> int:
+        """Give the most the request can cost in nanos with this cap."""
+        return self.input_nanos + self.nanos_per_output_token * output_tokens
+
+    def token_bound(self, output_tokens: int) -> int:
+        """Give the most tokens the request can use with this cap, input and output together."""
+        return self.input_tokens + self.extra_output_tokens + self.output_multiplier * output_tokens
+
+
+def estimate(
+    body: Mapping[str, Any],
+    *,
+    endpoint: Endpoint,
+    provider: str,
+    model: str,
+    price: Price,
+    book: PriceBook,
+    method: Method = "auto",
+    default_max_tokens: int = DEFAULT_MAX_TOKENS,
+) -> Estimate:
+    """Bound what a request can cost.
+
+    Args:
+        body: the request as the caller sent it.
+        endpoint: which API it is for.
+        provider: Outlay's id of the provider.
+        model: the model's name as the provider knows it (not necessarily the body's).
+        price: the model's price, standard tier; the tier the body asks for is taken from it.
+        book: for the model's context window and output maximum.
+        method: how to measure text. `auto` and `exact` take the model's own vocabulary if it ships with us
+            and UTF-8 bytes if not; `bytes` always bytes; `margin` 1.4 × o200k, which is no bound.
+        default_max_tokens: the cap where the caller gives none.
+
+    Raises:
+        CostUnboundedError: no upper bound exists; the message names the field.
+        InvalidValueError: a field has a value the provider would misread; the message names it.
+        PriceUnknownError: the price has no rate for input, or for output where there is output.
+    """
+    if not isinstance(body, Mapping):
+        raise InvalidValueError(f"The body must be a mapping, not {type(body).__name__}")
+    _check_priced(price, endpoint, provider, model)
+    answers = read_answers(body, endpoint)
+    hosted = check_hosted(
+        body, endpoint=endpoint, provider=provider, model=model, price=price, answers=answers
+    )
+    measure, overheads, quality, tokenizer = _measure(method, provider, model)
+    counted = InputBound(measure, overheads, image_maximum(provider, model))
+    prompts = _add(counted, body, endpoint)
+    input_tokens, predicted = counted.tokens, 0
+    if body.get("prediction") is not None:
+        predicted = counted.prediction(body) * answers
+    if endpoint == "completions" and body.get("echo"):
+        predicted += input_tokens * answers
+    _check_audio(body, counted, price, provider)
+    window = book.context_window(provider, model)
+    outside = hosted.outside or counted.outside
+    if outside is not None:
+        input_tokens = _whole_window(window, outside, input_tokens) * hosted.rounds
+    caps = read_caps(
+        body,
+        endpoint=endpoint,
+        is_reasoning=is_reasoning_model(model),
+        default_max_tokens=default_max_tokens,
+        max_output_tokens=book.max_output_tokens(provider, model),
+        room=max(0, window - input_tokens) if window is not None and outside is None else window,
+    )
+    multiplier = 0 if endpoint == "embeddings" else answers * prompts * hosted.rounds
+    rates = price.bound_rates(
+        input_tokens=input_tokens,
+        service_tier=_name(body, "service_tier"),
+        speed=_name(body, "speed"),
+        has_media=counted.has_media or counted.has_audio or outside is not None,
+    )
+    fixed = rates.input * input_tokens + rates.output * predicted + hosted.nanos
+    per_call = price.per_request_nanos * hosted.rounds
+    return Estimate(
+        input_tokens=input_tokens,
+        input_nanos=ceil(fixed) + per_call,
+        nanos_per_output_token=ceil(rates.output * multiplier),
+        output_multiplier=multiplier,
+        wanted_output_tokens=caps.wanted,
+        least_output_tokens=caps.least,
+        floor_output_tokens=caps.floor,
+        is_cap_declared=caps.field is not None,
+        cap_field=caps.field,
+        extra_output_tokens=predicted,
+        quality=quality,
+        tokenizer=tokenizer,
+    )
+
+
+def _add(counted: InputBound, body: Mapping[str, Any], endpoint: Endpoint) -> int:
+    """Add the body to the bound; give the number of prompts that are answered."""
+    if endpoint == "completions":
+        return counted.completions(body)
+    if endpoint == "chat":
+        counted.chat(body)
+    elif endpoint == "messages":
+        counted.messages(body)
+    elif endpoint == "responses":
+        counted.responses(body)
+    elif endpoint == "embeddings":
+        counted.embeddings(body)
+    else:
+        raise InvalidValueError(
+            f"endpoint must be chat, completions, embeddings, responses or messages, not {endpoint!r}"
+        )
+    return 1
+
+
+def _measure(method: Method, provider: str, model: str) -> tuple[Measure, Overheads, BoundQuality, str]:
+    used = vocabulary(provider, model)
+    if method == "margin":
+        return _margin_count, _overheads(used, model), "margin", "o200k_base"
+    if method == "bytes" or not used.is_exact:
+        return _byte_count, OTHERS, "bytes", "bytes"
+    return partial(_exact_count, name=used.name), _overheads(used, model), "exact", used.name
+
+
+def _overheads(used: Vocabulary, model: str) -> Overheads:
+    is_openai = used.is_exact and used.name in ("o200k_base", "cl100k_base")
+    return OPENAI if is_openai and not bare_model(model).startswith("gpt-oss") else OTHERS
+
+
+def _exact_count(text: str, name: str) -> int:
+    return count_ordinary(text, name) if len(text) <= _LONGEST_COUNTED else _byte_count(text)
+
+
+def _byte_count(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _margin_count(text: str) -> int:
+    return ceil(_exact_count(text, "o200k_base") * MARGIN)
+
+
+def _whole_window(window: int | None, outside: str, counted: int) -> int:
+    if window is None:
+        raise CostUnboundedError(
+            f"The cost of {outside} cannot be bounded: its input lies outside the request and the model's "
+            f"context window is not known. State context_window with the model's price, or leave it out."
+        )
+    return max(ceil(window * _WINDOW_SLACK), counted)
+
+
+def _check_priced(price: Price, endpoint: Endpoint, provider: str, model: str) -> None:
+    if price.is_input_priced and (price.is_output_priced or endpoint == "embeddings"):
+        return
+    missing = "output" if price.is_input_priced else "input"
+    raise PriceUnknownError(
+        f"The price of {provider}/{model} has no rate for {missing} tokens. Give its deployment "
+        f"input_cost_per_token and output_cost_per_token (USD), or add it to the price file."
+    )
+
+
+def _check_audio(body: Mapping[str, Any], counted: InputBound, price: Price, provider: str) -> None:
+    """Refuse audio that OpenAI bills at rates the price does not state."""
+    modalities = body.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities and not price.has_rate("output_audio_tokens"):
+        raise CostUnboundedError("The cost of modalities cannot be bounded: the model has no audio price.")
+    is_openai = price_provider(provider) in ("openai", "azure")
+    if counted.has_audio and is_openai and not price.has_rate("input_audio_tokens"):
+        raise CostUnboundedError("The cost of audio input cannot be bounded: the model has no audio price.")
+
+
+def _name(body: Mapping[str, Any], field: str) -> str | None:
+    value = body.get(field)
+    if value is not None and not isinstance(value, str):
+        raise InvalidValueError(f"{field} must be text, not {type(value).__name__}")
+    return value

@@ -1,0 +1,324 @@
+"""Price: the rates of one model at one time, compiled to integers for the hot path.
+
+The arithmetic is genai-prices' own (its `decompose.py` and `types.py`): a unit that has a rate is charged
+for its count less the counts of the priced parts below it; a tier is a cliff on the total input tokens;
+`requests` counts one per call. All rates of a price share one denominator, so a cost is a sum of integer
+products, rounded half-up to nanos once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain, product
+from math import ceil, lcm
+from typing import Final, Literal, NamedTuple
+
+from outlay.pricing.units import Lattice, lattice
+from outlay.pricing.usage import Usage
+
+Origin = Literal["genai-prices", "user", "deployment"]
+FOREVER_MICROS: Final = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Nanos for one count of a unit, and what it becomes where the input is longer than a tier's start."""
+
+    base: Fraction
+    tiers: tuple[tuple[int, Fraction], ...] = ()
+
+    def at(self, input_tokens: int) -> Fraction:
+        """Give the rate that all counts pay when the call has so many input tokens."""
+        rate = self.base
+        for start, above in self.tiers:
+            if input_tokens > start:
+                rate = above
+        return rate
+
+
+Rates = Mapping[str, Rate]
+"""usage key → rate."""
+
+
+class BoundRates(NamedTuple):
+    """The dearest rates that a call can meet, in nanos per token, exact."""
+
+    input: Fraction
+    output: Fraction
+
+
+class _Part(NamedTuple):
+    """One priced unit, ready to be charged: the parts below it (by position), and what it may not miss."""
+
+    key: str
+    below: tuple[int, ...]
+    parts: frozenset[str]
+    overlaps: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Price:
+    """What a call to one model costs. Immutable but for a cache of its own bounds; made by `compile_price`.
+
+    `valid_from` and `valid_until` (µs since the epoch, UTC) say when these rates hold.
+    """
+
+    rates: Rates
+    version: str
+    origin: Origin
+    is_free: bool
+    service_tier: str | None
+    valid_from: int
+    valid_until: int
+    dearer: tuple[Rates, ...] = field(repr=False)
+    variants: Mapping[tuple[str, str], tuple[Rates, ...]] = field(repr=False)
+    minimum_audio_seconds: int = field(repr=False)
+    _denominator: int = field(repr=False)
+    _starts: tuple[int, ...] = field(repr=False)
+    _parts: tuple[_Part, ...] = field(repr=False)
+    _numerators: tuple[tuple[int, ...], ...] = field(repr=False)
+    _request: int = field(repr=False)
+    _plain: tuple[tuple[int, int], ...] = field(repr=False)
+    _reach: tuple[int, ...] = field(repr=False)
+    _bounds: dict[tuple[int, str | None, str | None, bool], BoundRates] = field(repr=False)
+
+    def cost(self, usage: Usage) -> int:
+        """Give the cost of a usage in nanos, rounded half-up once.
+
+        Where genai-prices would refuse a usage (parts above their totals, totals missing), a total is
+        raised to its parts and an unreported overlap is taken the dearer way: never an error, never less.
+        """
+        counts = usage.counts
+        if len(counts) == 2 and "input_tokens" in counts and "output_tokens" in counts:
+            tokens = counts["input_tokens"]
+            plain = self._plain[bisect_left(self._starts, tokens)] if self._starts else self._plain[0]
+            return self._rounded(plain[0] * tokens + plain[1] * counts["output_tokens"])
+        if self.minimum_audio_seconds:
+            counts = self._with_minimum(counts)
+        leaves = self._leaves(counts)
+        if leaves is None:
+            return self._safe_cost(counts)
+        row = self._numerators[bisect_left(self._starts, counts.get("input_tokens", 0))]
+        return self._rounded(sum(rate * leaf for rate, leaf in zip(row, leaves, strict=True)))
+
+    def bound_rates(
+        self,
+        *,
+        input_tokens: int | None = None,
+        service_tier: str | None = None,
+        speed: str | None = None,
+        has_media: bool = False,
+    ) -> BoundRates:
+        """Give the dearest rate an input token and an output token can meet, in exact nanos.
+
+        The dearest of uncached, cache write, every long-context tier that `input_tokens` can reach (all
+        tiers if None), this price and the service tier or speed asked for; reasoning, image and audio
+        output always count, audio, image and video input only with `has_media`. A tier that the price
+        does not know, and `auto`, are the dearest of those it knows.
+        """
+        tokens = FOREVER_MICROS if input_tokens is None else input_tokens
+        key = (bisect_left(self._reach, tokens), service_tier, speed, has_media)
+        found = self._bounds.get(key)
+        if found is None:
+            if len(self._bounds) > 256:
+                self._bounds.clear()
+            tables = list(self._tables(service_tier, speed))
+            found = self._bounds[key] = BoundRates(
+                _dearest(tables, "input", tokens, has_media), _dearest(tables, "output", tokens, True)
+            )
+        return found
+
+    def extra_rate(self, usage_key: str) -> Fraction | None:
+        """Give nanos for one `web_searches` or another unit beyond tokens; None if it has no price."""
+        found = [table[usage_key].base for table in self._tables("auto", None) if usage_key in table]
+        return max(found, default=None)
+
+    @property
+    def per_request_nanos(self) -> int:
+        """What every call costs before its first token, in nanos, rounded up."""
+        return ceil(self.extra_rate("requests") or 0)
+
+    @property
+    def is_input_priced(self) -> bool:
+        """Whether input tokens have a price."""
+        return "input_tokens" in self.rates
+
+    @property
+    def is_output_priced(self) -> bool:
+        """Whether output tokens have a price (an embedding model's have none)."""
+        return "output_tokens" in self.rates
+
+    def has_rate(self, usage_key: str) -> bool:
+        """Whether this unit has a rate of its own."""
+        return usage_key in self.rates
+
+    def _rounded(self, numerator: int) -> int:
+        denominator = self._denominator
+        return (2 * (numerator + self._request) + denominator) // (2 * denominator)
+
+    def _with_minimum(self, counts: Mapping[str, int]) -> Mapping[str, int]:
+        seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds")
+        if seconds is None:
+            return counts
+        billed = max(seconds, self.minimum_audio_seconds) if seconds > 0 else 0
+        return {**counts, "audio_seconds": billed, "input_audio_seconds": billed}
+
+    def _leaves(self, counts: Mapping[str, int]) -> list[int] | None:
+        """Give each priced unit's own count, or None where genai-prices would refuse the usage."""
+        if self._starts and _is_missing("input_tokens", lattice().parts["input_tokens"], (), counts):
+            return None
+        leaves: list[int] = []
+        for key, below, parts, overlaps in self._parts:
+            count = counts.get(key)
+            if count is None:
+                if _is_missing(key, parts, overlaps, counts):
+                    return None
+                count = 0
+            for position in below:
+                count -= leaves[position]
+            if count < 0:
+                return None
+            leaves.append(count)
+        return leaves
+
+    def _safe_cost(self, counts: Mapping[str, int]) -> int:
+        units = lattice()
+        raised = {part.key: units.raised(part.key, counts) for part in self._parts}
+        choices = []
+        for part in self._parts:
+            if part.key not in counts:
+                pairs = [(units.raised(a, counts), units.raised(b, counts)) for a, b in part.overlaps]
+                most = max((min(pair) for pair in pairs), default=0)
+                choices.append([(part.key, count) for count in {raised[part.key], most}])
+        total = units.raised("input_tokens", counts)
+        return max(self._clamped_cost({**raised, **dict(chosen)}, total) for chosen in product(*choices))
+
+    def _clamped_cost(self, counts: Mapping[str, int], input_tokens: int) -> int:
+        leaves: list[int] = []
+        for part in self._parts:
+            leaves.append(max(0, counts[part.key] - sum(leaves[position] for position in part.below)))
+        charged = sum(
+            leaf for part, leaf in zip(self._parts, leaves, strict=True) if _is_input(part.key, lattice())
+        )
+        row = self._numerators[bisect_left(self._starts, max(input_tokens, charged))]
+        return self._rounded(sum(rate * leaf for rate, leaf in zip(row, leaves, strict=True)))
+
+    def _tables(self, service_tier: str | None, speed: str | None) -> Iterator[Rates]:
+        yield self.rates
+        yield from self.dearer
+        if service_tier is not None and service_tier not in ("default", "standard", "standard_only"):
+            yield from self._variant_tables("service_tier", service_tier)
+        if speed is not None and speed != "standard":
+            yield from self._variant_tables("speed", speed)
+
+    def _variant_tables(self, kind: str, value: str) -> Iterable[Rates]:
+        known = self.variants.get((kind, value))
+        if known is not None:
+            return known
+        return chain.from_iterable(tables for (key, _), tables in self.variants.items() if key == kind)
+
+
+def compile_price(
+    rates: Rates,
+    *,
+    version: str,
+    origin: Origin,
+    service_tier: str | None = None,
+    valid_from: int = 0,
+    valid_until: int = FOREVER_MICROS,
+    dearer: tuple[Rates, ...] = (),
+    variants: Mapping[tuple[str, str], tuple[Rates, ...]] | None = None,
+    minimum_audio_seconds: int = 0,
+) -> Price:
+    """Compile rates to integers.
+
+    `dearer` are rates that may apply before the call ends (the next hour's), `variants` those of the
+    service tiers and speeds a request can ask for: both count in bounds, never in costs.
+    """
+    units = lattice()
+    keys = sorted(
+        (key for key in rates if key != "requests"), key=lambda key: (-len(units.units[key].dimensions), key)
+    )
+    parts = tuple(
+        _Part(
+            key,
+            tuple(i for i, other in enumerate(keys) if other in units.parts[key]),
+            units.parts[key],
+            units.overlaps.get(key, ()),
+        )
+        for key in keys
+    )
+    starts = _starts([rates])
+    points = [0, *(start + 1 for start in starts)]
+    everything = [rate.base for rate in rates.values()]
+    everything += [above for rate in rates.values() for _, above in rate.tiers]
+    denominator = lcm(*(value.denominator for value in everything)) if everything else 1
+    rows = tuple(tuple(int(rates[key].at(point) * denominator) for key in keys) for point in points)
+    ends = ("input_tokens", "output_tokens")
+    plain = tuple(
+        (_numerator(rates, ends[0], point, denominator), _numerator(rates, ends[1], point, denominator))
+        for point in points
+    )
+    return Price(
+        rates=rates,
+        version=version,
+        origin=origin,
+        is_free=not any(everything),
+        service_tier=service_tier,
+        valid_from=valid_from,
+        valid_until=valid_until,
+        dearer=dearer,
+        variants=variants or {},
+        minimum_audio_seconds=minimum_audio_seconds,
+        _denominator=denominator,
+        _starts=starts,
+        _parts=parts,
+        _numerators=rows,
+        _request=_numerator(rates, "requests", 0, denominator),
+        _plain=plain,
+        _reach=_starts(chain([rates], dearer, *(variants or {}).values())),
+        _bounds={},
+    )
+
+
+def _numerator(rates: Rates, key: str, input_tokens: int, denominator: int) -> int:
+    return int(rates[key].at(input_tokens) * denominator) if key in rates else 0
+
+
+def _starts(tables: Iterable[Rates]) -> tuple[int, ...]:
+    rates = chain.from_iterable(table.values() for table in tables)
+    return tuple(sorted({start for rate in rates for start, _ in rate.tiers}))
+
+
+def _is_missing(
+    key: str, parts: frozenset[str], overlaps: tuple[tuple[str, str], ...], counts: Mapping[str, int]
+) -> bool:
+    """Whether genai-prices would insist that this unit be reported, given what is."""
+    if key in counts:
+        return False
+    if any(count > 0 and other in parts for other, count in counts.items()):
+        return True
+    return any(counts.get(one, 0) > 0 and counts.get(other, 0) > 0 for one, other in overlaps)
+
+
+def _is_input(key: str, units: Lattice) -> bool:
+    unit = units.units[key]
+    return unit.has("family", "tokens") and unit.has("direction", "input")
+
+
+def _dearest(tables: list[Rates], direction: str, input_tokens: int, has_media: bool) -> Fraction:
+    units = lattice().units
+    dearest = Fraction(0)
+    for table in tables:
+        for key, rate in table.items():
+            unit = units[key]
+            if not unit.has("family", "tokens") or not unit.has("direction", direction):
+                continue
+            if not has_media and dict(unit.dimensions).get("modality", "text") != "text":
+                continue
+            reachable = [above for start, above in rate.tiers if input_tokens > start]
+            dearest = max(dearest, rate.base, *reachable)
+    return dearest
