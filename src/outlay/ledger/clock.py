@@ -103,7 +103,9 @@ def read_clock(clock: Clock, last: ClockState) -> tuple[int, ClockState]:
     """
     wall, boot, boot_id = clock.wall(), clock.boot(), clock.boot_id()
     if not 0 <= wall < _LATEST:
-        raise ClockError(f"the clock says {wall // SECOND} s since 1970, which cannot be: set the system clock")
+        raise ClockError(
+            f"the clock says {wall // SECOND} s since 1970, which cannot be: set the system clock"
+        )
     offset, suspect_since = 0, 0
     if boot_id and boot_id == last.boot_id:
         expected = last.wall_at - last.offset + (boot - last.boot_at)

@@ -21,7 +21,7 @@ class Ref(NamedTuple):
 
 
 class CatalogueChange(NamedTuple):
-    """One row of the append-only list of what changed: `kind` is `account` or `budget`; `id` the account's."""
+    """One row of the list of what changed: `kind` is `account` or `budget`, `id` always an account's."""
 
     version: int
     kind: str
@@ -130,7 +130,12 @@ class Reader(Protocol):
         """One entry by its id."""
 
     def entries(
-        self, wanted: EntryFilter, *, after_seq: int = 0, limit: int | None = None, is_newest_first: bool = False
+        self,
+        wanted: EntryFilter,
+        *,
+        after_seq: int = 0,
+        limit: int | None = None,
+        is_newest_first: bool = False,
     ) -> Iterator[Entry]:
         """The entries that match, in the order of the journal (or the newest first)."""
 
@@ -140,6 +145,9 @@ class Transaction(Protocol):
 
     now: int
     """The later of the clock and the newest stored time, microseconds since the epoch."""
+
+    lag: int
+    """How far the clock is behind the newest stored time, microseconds ≥ 0."""
 
     is_unchanged: bool
     """Whether nobody else wrote since this store's last commit, so that what it read still holds."""
@@ -224,3 +232,9 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Close every connection. The store may be used again, and opens anew."""
+
+    def pause(self) -> None:
+        """Close every connection before a fork, and let nobody open one until `resume`."""
+
+    def resume(self, *, is_child: bool) -> None:
+        """Allow use again after a fork; in the child, with locks of its own."""

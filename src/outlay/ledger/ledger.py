@@ -1,0 +1,184 @@
+"""The ledger's façade: commands in, outcomes out, from threads and from event loops alike."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from time import monotonic
+from typing import Final
+
+from outlay.domain.commands import Command, Reserve
+from outlay.domain.outcomes import Outcome, Refusal, Reserved
+from outlay.errors import LedgerUnavailableError
+from outlay.ledger.refusals import refusal_error, stale_error
+from outlay.ledger.store import Reader, Store
+from outlay.ledger.writer import MAX_BATCH, MAX_QUEUE, Job, LedgerWriter
+
+ANSWER_SECONDS: Final = 30.0
+"""How long a caller waits for the writer before it hears that the ledger is unavailable."""
+
+_EXIT_SECONDS: Final = 10.0
+
+
+class Ledger:
+    """A store and its writer. Safe to share between threads, event loops and forked children.
+
+    Each method raises `LedgerBusyError` when the queue is full, `StoreError` when the database cannot be
+    used and `LedgerUnavailableError` when it does not answer in `answer_seconds`; whatever was asked may be
+    asked again with the same id.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_queue: int = MAX_QUEUE,
+        max_batch: int = MAX_BATCH,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.store = store
+        self.answer_seconds = answer_seconds
+        self.writer = LedgerWriter(store, max_queue=max_queue, max_batch=max_batch)
+        _LIVING.add(self)
+
+    def execute(self, command: Command, *, wait_seconds: float = 0.0) -> Outcome:
+        """Carry out a command; durable when it returns. Blocks the thread.
+
+        A reserve that only others' reservations keep out waits up to `wait_seconds` for room.
+
+        Raises:
+            LedgerError: the command is wrong (a conflict, an unknown reservation …); nothing changed.
+        """
+        job = self._submit(Job(command, monotonic() + wait_seconds if wait_seconds else 0.0))
+        try:
+            is_done = job.wait(self.answer_seconds + wait_seconds)
+        except BaseException:
+            self._abandon(job)
+            raise
+        if not is_done:
+            self._abandon(job)
+            raise self._silence()
+        if job.error is not None:
+            raise job.error
+        assert job.outcome is not None  # noqa: S101 # one of the two is set
+        return job.outcome
+
+    async def execute_async(self, command: Command, *, wait_seconds: float = 0.0) -> Outcome:
+        """Carry out a command; durable when it returns. As `execute`, for event loops."""
+        import asyncio
+
+        job = Job(command, monotonic() + wait_seconds if wait_seconds else 0.0)
+        loop = asyncio.get_running_loop()
+        job.loop = loop
+        future: asyncio.Future[Outcome] = loop.create_future()
+        job.future = future
+        self._submit(job)
+        timer = loop.call_later(self.answer_seconds + wait_seconds, self._give_up, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._abandon(job)
+            raise
+        finally:
+            timer.cancel()
+
+    def submit(self, command: Command) -> None:
+        """Queue a command and do not wait for it: for what must not be lost where nobody can wait."""
+        self._submit(Job(command))
+
+    def reserve(self, command: Reserve, *, wait_seconds: float = 0.0) -> Reserved:
+        """Hold an estimate.
+
+        Raises:
+            BudgetExceededError, PriceUnknownError, CostUnboundedError, AccountBlockedError: refused.
+            LedgerStaleError: an account changed since the caller read it.
+        """
+        return _admitted(self.execute(command, wait_seconds=wait_seconds))
+
+    async def reserve_async(self, command: Reserve, *, wait_seconds: float = 0.0) -> Reserved:
+        """Hold an estimate. As `reserve`, for event loops."""
+        return _admitted(await self.execute_async(command, wait_seconds=wait_seconds))
+
+    def sweep(self) -> None:
+        """Expire reservations that are due, without any other command."""
+        job = self._submit(Job(None))
+        if not job.wait(self.answer_seconds):
+            raise self._silence()
+        if job.error is not None:
+            raise job.error
+
+    def read(self) -> AbstractContextManager[Reader]:
+        """A consistent look at what is committed, for reports."""
+        return self.store.read()
+
+    def close(self) -> None:
+        """Finish what is queued and close the database. The ledger opens again when it is used again."""
+        self.writer.stop()
+
+    def _submit(self, job: Job) -> Job:
+        self.writer.submit(job)
+        return job
+
+    def _abandon(self, job: Job) -> None:
+        job.is_abandoned = True
+        if job.outcome is not None:
+            self.writer.undo_if_abandoned(job)
+
+    def _give_up(self, future: object) -> None:
+        if not future.done():  # type: ignore[attr-defined] # an asyncio.Future
+            future.set_exception(self._silence())  # type: ignore[attr-defined]
+
+    def _silence(self) -> LedgerUnavailableError:
+        return LedgerUnavailableError(
+            f"the ledger's database did not answer in {self.answer_seconds:g} s: another process may "
+            "hold it, or the disk may hang. A repeat with the same id is safe"
+        )
+
+
+def _admitted(outcome: Outcome) -> Reserved:
+    if isinstance(outcome, Reserved):
+        return outcome
+    if isinstance(outcome, Refusal):
+        raise refusal_error(outcome)
+    raise stale_error(outcome)
+
+
+# A process that forks is normal: SQLite's lock state is inherited, so nothing may be open meanwhile.
+
+_LIVING: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_HELD: list[Ledger] = []
+
+
+def _before_fork() -> None:
+    _HELD.extend(_LIVING)
+    for ledger in _HELD:
+        ledger.writer.hold()
+
+
+def _after_fork_in_parent() -> None:
+    for ledger in _drain_held():
+        ledger.writer.release()
+
+
+def _after_fork_in_child() -> None:
+    for ledger in _drain_held():
+        ledger.writer.reset()
+
+
+def _drain_held() -> Iterator[Ledger]:
+    while _HELD:
+        yield _HELD.pop()
+
+
+def _flush_at_exit() -> None:
+    for ledger in list(_LIVING):
+        ledger.writer.stop(timeout_seconds=_EXIT_SECONDS)
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
+atexit.register(_flush_at_exit)

@@ -1,0 +1,1 @@
+"""Databases for the ledger: memory and SQLite."""

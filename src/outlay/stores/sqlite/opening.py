@@ -1,0 +1,189 @@
+"""Opening a database file: what must be true of the file, the engine and the schema before it is used."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from outlay.errors import (
+    DatabaseCorruptError,
+    DatabaseReadOnlyError,
+    EngineTooOldError,
+    LedgerUnavailableError,
+    NetworkFileSystemError,
+    SchemaTooNewError,
+)
+
+APPLICATION_ID: Final = 0x4F75746C
+"""`Outl`, in the file's header."""
+
+OLDEST_READER: Final = 1
+"""The oldest schema version whose code may still use a file that this code wrote."""
+
+FIRST_SAFE_ENGINE: Final = (3, 51, 3)
+"""SQLite 3.7.0 to 3.51.2 can lose committed transactions in WAL mode (the WAL-reset defect)."""
+
+_MAGIC: Final = b"SQLite format 3\x00"
+_NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {
+        *("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "ceph", "glusterfs"),
+        *("lustre", "gpfs", "beegfs", "ocfs2", "gfs2", "davfs", "fuse.sshfs", "fuse.glusterfs"),
+        *("fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.davfs"),
+    }
+)
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+Connect = Callable[[str], apsw.Connection]
+
+
+def connect(path: str) -> apsw.Connection:
+    """Open a file with the engine, making it if there is none."""
+    return apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+
+
+def check_engine(version: str) -> None:
+    """Refuse an engine with the WAL-reset defect.
+
+    Raises:
+        EngineTooOldError: it is too old.
+    """
+    if tuple(int(part) for part in version.split(".")[:3]) < FIRST_SAFE_ENGINE:
+        needed = ".".join(map(str, FIRST_SAFE_ENGINE))
+        raise EngineTooOldError(
+            f"the SQLite engine is {version}, which can lose committed writes; {needed} or newer is needed: "
+            "upgrade apsw"
+        )
+
+
+def check_file(path: Path, mounts: Path = _MOUNTS) -> None:
+    """Look at the file and its folder before the engine does; changes nothing.
+
+    Raises:
+        NetworkFileSystemError: locks cannot be trusted there.
+        DatabaseReadOnlyError: the folder is not there, or one of the two cannot be written.
+        DatabaseCorruptError: the file is not an SQLite database.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        raise DatabaseReadOnlyError(f"the folder {folder} does not exist: make it, or name another database")
+    kind = file_system_of(folder, mounts)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise NetworkFileSystemError(
+            f"{path} lies on a network file system ({kind}), where locks cannot be trusted: "
+            "put it on a local disk, or use PostgreSQL to share it between machines"
+        )
+    for each in (path, folder):
+        if each.exists() and not _is_writable(each):
+            raise DatabaseReadOnlyError(f"{each} is read-only: make it writable, or name another database")
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise DatabaseCorruptError(f"{path} is not a file: name a file for the database")
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    if head and head != _MAGIC:
+        raise DatabaseCorruptError(
+            f"{path} is not an SQLite database: restore it from a backup, or name another file; "
+            "it was not changed"
+        )
+
+
+def file_system_of(folder: Path, mounts: Path) -> str:
+    """The type of the file system that holds a folder, from Linux's table of mounts; empty elsewhere."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    real = os.path.realpath(folder)
+    best, kind = "", ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = fields.split(" ")[4].replace("\\040", " ")
+        is_above = real == point or real.startswith(point.rstrip("/") + "/")
+        if is_above and len(point) >= len(best):
+            best, kind = point, rest.split(" ")[0]
+    return kind
+
+
+def prepare(connection: apsw.Connection, path: str, busy_seconds: float) -> None:
+    """Set what durability needs, and read it back.
+
+    Raises:
+        LedgerUnavailableError: the engine does not do as it is told.
+    """
+    connection.set_busy_timeout(int(busy_seconds * 1000))
+    settings = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    for name, wanted in settings.items():
+        connection.execute(f"PRAGMA {name} = {wanted}").fetchall()
+        got = connection.execute(f"PRAGMA {name}").get
+        if got != wanted:
+            raise LedgerUnavailableError(
+                f"{path}: SQLite answers {name} = {got}, not {wanted}: use a local disk"
+            )
+    connection.execute("PRAGMA cache_size = -16000").fetchall()
+
+
+def check_identity(connection: apsw.Connection, path: str) -> None:
+    """Refuse a database of another program, or of a newer Outlay.
+
+    Raises:
+        DatabaseCorruptError: it is not Outlay's.
+        SchemaTooNewError: this code is older than the oldest that may read it.
+    """
+    application = connection.execute("PRAGMA application_id").get
+    has_tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if application != APPLICATION_ID and (application or has_tables):
+        raise DatabaseCorruptError(f"{path} is the database of another program: name another file")
+    if not has_tables:
+        return
+    oldest = connection.execute("SELECT value FROM meta WHERE key = 'oldest_reader'").get
+    if oldest > newest_migration():
+        raise SchemaTooNewError(
+            f"{path} was written by a newer Outlay (its schema needs at least version {oldest}, this is "
+            f"{newest_migration()}): upgrade outlay"
+        )
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the schema up to date, in one transaction; called with the file's lock held."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").get
+        pending = [(number, text) for number, text in migrations() if number > version]
+        for number, text in pending:
+            connection.execute(text)
+            connection.execute(f"PRAGMA user_version = {number}")
+        if pending:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            for key, value in (("schema_version", newest_migration()), ("oldest_reader", OLDEST_READER)):
+                connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def migrations() -> list[tuple[int, str]]:
+    """The numbered migrations, in order: `0001_name.sql` …"""
+    folder = resources.files("outlay.stores.sqlite") / "migrations"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda f: f.name)
+    return [(int(file.name.partition("_")[0]), file.read_text(encoding="utf-8")) for file in files]
+
+
+def newest_migration() -> int:
+    """The schema version of this code."""
+    return migrations()[-1][0]
+
+
+def _is_writable(path: Path) -> bool:
+    """Also for root, whom the system lets write what is marked read-only."""
+    return bool(path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)) and os.access(
+        path, os.W_OK
+    )
