@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlay.errors import ProviderNonsenseError
+from outlay.providers.body import decode
 
 FREE_FAILURES = frozenset({500, 501, 502, 503, 529})
 """The 5xx statuses that prove, before any content, that nothing was billed.
@@ -46,11 +47,9 @@ class Answer:
         Raises:
             ProviderNonsenseError: it is not a JSON object; the request may have been billed.
         """
-        import msgspec
-
         try:
-            document = msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, RecursionError) as error:
+            document = decode(self.body)
+        except ValueError as error:
             raise self._nonsense("is not JSON") from error
         if not isinstance(document, dict):
             raise self._nonsense("is JSON, but not an object")

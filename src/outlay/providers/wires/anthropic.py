@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from outlay.errors import InvalidValueError
+from outlay.providers.body import decode_object, encode
 from outlay.providers.catalogue import Endpoint, Quirks
 from outlay.providers.request import Request
 from outlay.providers.sse import Event
 from outlay.providers.target import Target
-from outlay.providers.wires.body import decode, encode
 from outlay.providers.wires.reading import Claim, Reading, counted, total
 
 VERSION = "2023-06-01"
@@ -97,7 +97,7 @@ class StreamReader:
 
     def read(self, event: Event) -> None:
         """Take in one event."""
-        document = decode(event.data)
+        document = decode_object(event.data)
         if document is None:
             self.reading.malformed += 1
             return

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from outlay.errors import InvalidValueError
+from outlay.providers.body import encode
 from outlay.providers.catalogue import Endpoint, Quirks
 from outlay.providers.request import Request
 from outlay.providers.target import Target
-from outlay.providers.wires.body import encode
 from outlay.providers.wires.reading import Claim, Reading, counted, total
 
 _PATHS: dict[Endpoint, str] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from outlay.providers.body import decode_object
 from outlay.providers.catalogue import Endpoint, Quirks
 from outlay.providers.sse import Event
-from outlay.providers.wires.body import decode
 from outlay.providers.wires.openai import read_choice, read_output, read_usage
 from outlay.providers.wires.reading import Reading
 
@@ -32,7 +32,7 @@ class StreamReader:
         if event.data == b"[DONE]":
             reading.is_final = True
             return
-        document = decode(event.data)
+        document = decode_object(event.data)
         if document is None:
             reading.malformed += 1
         elif self._endpoint == "responses":

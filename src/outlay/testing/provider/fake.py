@@ -16,10 +16,18 @@ from outlay.testing.provider.behaviour import Behaviour
 from outlay.testing.provider.bill import DEFAULT_RATE, Bill, Rate
 from outlay.testing.provider.server import Received, Server
 
+_MAX_BODY_BYTES = 64 * 2**20
+
 
 async def listen(server: Server, host: str, port: int) -> tuple[web.ServerRunner, str]:
     """Open the socket; returns what to clean up later, and the base URL (without `/v1`)."""
-    low_level = web.Server(server.handle, handler_cancellation=True, access_log=None, keepalive_timeout=75)
+    low_level = web.Server(
+        server.handle,
+        request_factory=_request,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=75,
+    )
     runner = web.ServerRunner(low_level, shutdown_timeout=1.0)
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=1024)
@@ -147,6 +155,12 @@ class FakeProvider:
             await self._stopping.wait()
         finally:
             await runner.cleanup()
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """aiohttp's own request, with room for prompts of many megabytes."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=_MAX_BODY_BYTES)
 
 
 def _behaviour(changes: Behaviour | Mapping[str, Any], start: Behaviour) -> Behaviour:

@@ -125,7 +125,7 @@ class Server:
     def _read(self, headers: Mapping[str, str], raw: bytes) -> tuple[dict[str, Any], str, Behaviour]:
         try:
             body = msgspec.json.decode(raw)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Refusal(400, f"We could not parse the JSON body of your request: {error}") from error
         if not isinstance(body, dict) or not isinstance(body.get("model"), str):
             raise Refusal(400, "you must provide a model parameter", "model")

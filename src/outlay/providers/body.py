@@ -1,4 +1,4 @@
-"""Bodies: JSON to bytes and back, the same for every wire."""
+"""Body: JSON to bytes and back, the same for every wire."""
 
 from __future__ import annotations
 
@@ -22,17 +22,28 @@ def encode(content: Mapping[str, Any]) -> bytes:
         raise InvalidValueError(f"The request cannot be written as JSON: {error}") from error
 
 
-def decode(data: bytes) -> dict[str, Any] | None:
-    """Decode one event's data, with text that is not UTF-8 mended, or None if it is not a JSON object."""
+def decode(data: bytes) -> Any:
+    """Decode JSON that a provider sent; text in it that is not UTF-8 is mended.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
     import msgspec
 
     try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        try:
-            document = msgspec.json.decode(data.decode("utf-8", "replace"))
-        except (msgspec.DecodeError, RecursionError):
-            return None
+        return msgspec.json.decode(data)
+    except UnicodeDecodeError:
+        return decode(data.decode("utf-8", "replace").encode())
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def decode_object(data: bytes) -> dict[str, Any] | None:
+    """Decode a JSON object that a provider sent; None if it is anything else."""
+    try:
+        document = decode(data)
+    except ValueError:
+        return None
     return document if isinstance(document, dict) else None
 
 
