@@ -20,7 +20,8 @@ from outlay.domain.money import NANOS_PER_USD, round_half_up
 from outlay.pricing.book import PriceBook
 from outlay.pricing.bundled import BundledPrices
 from outlay.pricing.overrides import read_price
-from outlay.pricing.price import Price, Rate, compile_price
+from outlay.pricing.price import Price, compile_price
+from outlay.pricing.rates import Rate
 from outlay.pricing.units import lattice
 from outlay.pricing.usage import Usage
 
@@ -229,18 +230,27 @@ def test_every_request_pays_its_request_price() -> None:
     assert not price.is_free
 
 
+def rates(price: Price, input_tokens: int | None = None, **asked: str) -> list[Fraction | int]:
+    return list(price.bound_rates(input_tokens=input_tokens, **asked))  # type: ignore[arg-type]
+
+
+def test_a_speed_that_is_asked_for_is_bounded_at_its_price() -> None:
+    price = PriceBook().price("anthropic", "claude-opus-4-8", at=micros(AT))
+    assert rates(price, speed="fast")[1] == 2 * rates(price)[1]
+
+
 def test_bound_rates_reach_only_the_tiers_that_the_input_can_reach() -> None:
     price = PriceBook().price("openai", "gpt-5.5", at=micros(AT))
-    assert price.bound_rates(input_tokens=272_000) == (5_000, 30_000)
-    assert price.bound_rates(input_tokens=272_001) == (10_000, 45_000)
-    assert price.bound_rates() == (10_000, 45_000)
+    assert rates(price, input_tokens=272_000) == [5_000, 30_000]
+    assert rates(price, input_tokens=272_001) == [10_000, 45_000]
+    assert rates(price) == [10_000, 45_000]
 
 
 @pytest.mark.parametrize("tier", ["auto", "priority", "some-new-tier"])
 def test_a_service_tier_that_may_be_any_is_bounded_by_the_dearest(tier: str) -> None:
     price = PriceBook().price("openai", "gpt-5.5", at=micros(AT))
-    assert price.bound_rates(input_tokens=10, service_tier=tier) == (12_500, 75_000)
-    assert price.bound_rates(input_tokens=10, service_tier="default") == (5_000, 30_000)
+    assert rates(price, input_tokens=10, service_tier=tier) == [12_500, 75_000]
+    assert rates(price, input_tokens=10, service_tier="default") == [5_000, 30_000]
 
 
 def test_a_bound_holds_over_the_price_change_of_the_next_hour() -> None:

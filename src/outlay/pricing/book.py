@@ -17,7 +17,7 @@ from typing import Any, Final
 from outlay.errors import InvalidValueError, PriceUnknownError
 from outlay.pricing.bundled import BundledPrices
 from outlay.pricing.limits import context_correction, output_maximum
-from outlay.pricing.names import is_reasoning_model
+from outlay.pricing.names import is_reasoning_model, price_provider
 from outlay.pricing.overrides import StatedPrice, read_price, read_prices
 from outlay.pricing.price import FOREVER_MICROS, Origin, Price, compile_price
 
@@ -34,14 +34,15 @@ class _Source:
             raise InvalidValueError(f"{where} must map provider/model to its prices")
         self.version = version
         self.origin: Origin = origin
-        self._models = {
-            str(name).lower(): read_prices(value, f"{where}.{name}") for name, value in models.items()
-        }
+        for name in models:
+            if not isinstance(name, str) or "/" not in name:
+                raise InvalidValueError(f"{where} must name provider/model or provider/*, not {name!r}")
+        self._models = {name.lower(): read_prices(value, f"{where}.{name}") for name, value in models.items()}
 
     def find(self, provider: str, model: str) -> tuple[StatedPrice, ...]:
-        provider = provider.lower()
-        named = self._models.get(f"{provider}/{model.lower()}")
-        return named or self._models.get(f"{provider}/*") or ()
+        ids, model = (provider.lower(), price_provider(provider)), model.lower()
+        keys = [f"{each}/{name}" for name in (model, "*") for each in ids]
+        return next((self._models[key] for key in keys if key in self._models), ())
 
 
 class PriceBook:
@@ -60,9 +61,9 @@ class PriceBook:
     ) -> None:
         self._sources: list[_Source] = []
         if overrides:
-            digest = hashlib.sha256(repr(sorted(overrides.items())).encode()).hexdigest()[:12]
+            version = f"config {_digest(overrides)}"
             self._sources.append(
-                _Source(overrides, version=f"config {digest}", origin="deployment", where="outlay.prices")
+                _Source(overrides, version=version, origin="deployment", where="outlay.prices")
             )
         if user_file is not None:
             self._sources.append(_read_file(Path(user_file)))
@@ -105,7 +106,10 @@ class PriceBook:
             tuple(own.items()) if own else (),
             tuple(context.items()) if context else (),
         )
-        cached = self._cache.get(key)
+        try:
+            cached = self._cache.get(key)
+        except TypeError:  # a field holds a list or a mapping: reading it names the field
+            return self._resolve(provider, model, at, service_tier, own, context)
         if cached is not None and cached.valid_from <= at < cached.valid_until:
             return cached
         price = self._resolve(provider, model, at, service_tier, own, context)
@@ -173,9 +177,14 @@ def price_from_fields(fields: Mapping[str, Any], *, service_tier: str | None = N
     Raises:
         InvalidValueError: a field is unknown, or its value is negative, NaN, infinite or no number.
     """
-    digest = hashlib.sha256(repr(sorted(fields.items())).encode()).hexdigest()[:12]
     stated = read_price(fields, "deployment")
-    return _compiled(stated, service_tier, f"deployment {digest}", "deployment", 0, FOREVER_MICROS)
+    version = f"deployment {_digest(fields)}"
+    return _compiled(stated, service_tier, version, "deployment", 0, FOREVER_MICROS)
+
+
+def _digest(stated: Mapping[str, object]) -> str:
+    """Name prices by their content, so that a charge says which it used."""
+    return hashlib.sha256(repr(sorted(stated.items(), key=repr)).encode()).hexdigest()[:12]
 
 
 def _dated(

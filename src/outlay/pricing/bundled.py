@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from outlay.domain.money import NANOS_PER_USD
 from outlay.pricing.names import price_provider
-from outlay.pricing.price import FOREVER_MICROS, Price, Rate, Rates, compile_price
+from outlay.pricing.price import FOREVER_MICROS, Price, compile_price
+from outlay.pricing.rates import Rate, Rates
 from outlay.pricing.units import lattice
 
 if TYPE_CHECKING:

@@ -18,9 +18,10 @@ from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownErr
 from outlay.pricing.book import PriceBook
 from outlay.pricing.caps import DEFAULT_MAX_TOKENS, Endpoint, read_answers, read_caps
 from outlay.pricing.hosted import check_hosted
-from outlay.pricing.inputs import OPENAI, OTHERS, InputBound, Measure, Overheads
+from outlay.pricing.inputs import InputBound, Measure
 from outlay.pricing.media import image_maximum
 from outlay.pricing.names import bare_model, is_reasoning_model, price_provider
+from outlay.pricing.overheads import OPENAI, OTHERS, Overheads
 from outlay.pricing.price import Price
 from outlay.pricing.tokens import Vocabulary, count_ordinary, vocabulary
 
@@ -108,7 +109,10 @@ def estimate(
     )
     measure, overheads, quality, tokenizer = _measure(method, provider, model)
     counted = InputBound(measure, overheads, image_maximum(provider, model))
-    prompts = _add(counted, body, endpoint)
+    try:
+        prompts = _add(counted, body, endpoint)
+    except RecursionError:
+        raise InvalidValueError("The body is nested too deeply") from None
     input_tokens, predicted = counted.tokens, 0
     if body.get("prediction") is not None:
         predicted = counted.prediction(body) * answers

@@ -21,6 +21,8 @@ _CALLER_RUN: Final = frozenset(
 _CALLER_RUN_PREFIXES: Final = ("bash_", "text_editor_", "computer_2", "memory_")
 """Anthropic's client tools: the caller runs them; the provider only adds their description to the prompt."""
 _OUTSIDE: Final = ("previous_response_id", "conversation", "prompt")
+"""Fields of `/v1/responses` whose input is stored at the provider."""
+_RUN_UNSEEN: Final = ("mcp_servers", "container", "connectors")
 _OPENROUTER_UNBOUNDED: Final = ("plugins", "models", "route", "fallbacks")
 
 
@@ -47,12 +49,13 @@ def check_hosted(
     """
     if body.get("background"):
         _refuse("background", "its end cannot be watched")
-    if body.get("mcp_servers") or body.get("container"):
-        _refuse("mcp_servers" if body.get("mcp_servers") else "container", "the provider runs it unseen")
+    for name in _RUN_UNSEEN:
+        if body.get(name):
+            _refuse(name, "the provider runs it unseen")
     _check_provider(body, provider, model)
     searched = _search(body, provider, model, price, answers)
     tools = _tools(body, price)
-    outside = _outside(body) if endpoint == "responses" else None
+    outside = _outside(body, endpoint, provider)
     if searched is NOTHING and tools is NOTHING and outside is None:
         return NOTHING
     return Hosted(searched.nanos + tools.nanos, tools.rounds, outside or searched.outside or tools.outside)
@@ -64,8 +67,12 @@ def is_caller_run(tool: Mapping[str, Any]) -> bool:
     return isinstance(kind, str) and (kind in _CALLER_RUN or kind.startswith(_CALLER_RUN_PREFIXES))
 
 
-def _outside(body: Mapping[str, Any]) -> str | None:
-    return next((name for name in _OUTSIDE if body.get(name) is not None), None)
+def _outside(body: Mapping[str, Any], endpoint: str, provider: str) -> str | None:
+    """Give the field whose input the body does not show: stored turns, Azure's searches, Gemini's caches."""
+    names = (*_OUTSIDE, "data_sources") if endpoint == "responses" else ("data_sources",)
+    if price_provider(provider) == "google":
+        names = (*names, "extra_body", "google", "cached_content")
+    return next((name for name in names if body.get(name) is not None), None)
 
 
 def _check_provider(body: Mapping[str, Any], provider: str, model: str) -> None:

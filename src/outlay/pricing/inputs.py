@@ -2,21 +2,18 @@
 
 Texts are measured by the model's own vocabulary or by their UTF-8 bytes (a byte-level tokenizer never makes
 more tokens than bytes); tools, schemas and every field not known here by the bytes of their JSON. What the
-provider writes around them is covered by overheads: OpenAI's are documented (see `tokens`); for others they
-are generous: chat templates put up to some 120 tokens in front (gpt-oss' system message), and Anthropic's
-prompt for tools has up to about 700 (https://docs.anthropic.com/en/docs/build-with-claude/tool-use).
+provider writes around them is covered by `overheads`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from json import dumps
 from typing import Any, Final
 
 from outlay.errors import InvalidValueError
-from outlay.pricing.hosted import is_caller_run
 from outlay.pricing.media import ImageMaximum
+from outlay.pricing.overheads import PER_FIELD, PER_IMAGE, PER_PART, Overheads, tool_overhead
 
 Measure = Callable[[str], int]
 
@@ -70,25 +67,6 @@ _JSON_PARTS: Final = frozenset(
 )
 _RESULT_PARTS: Final = frozenset({"tool_result", "function_call_output", "custom_tool_call_output"})
 _UNCOUNTED_KEYS: Final = frozenset({"type", "cache_control", "annotations", "detail", "status", "index"})
-_PER_PART: Final = 8
-_SLACK_PER_IMAGE: Final = 16
-_PER_TOOL: Final = 16
-_PER_CLIENT_TOOL: Final = 1_500
-_PER_SCHEMA: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Overheads:
-    """Tokens that a provider writes around what the request says."""
-
-    base: int
-    per_message: int
-    tools: int
-
-
-OPENAI: Final = Overheads(base=3, per_message=5, tools=128)
-"""3 for the reply; 4 a message (3, but 4 for gpt-3.5-turbo-0301) and 1 should it have a name."""
-OTHERS: Final = Overheads(base=256, per_message=16, tools=1_000)
 
 
 class InputBound:
@@ -219,7 +197,7 @@ class InputBound:
             )
 
     def _part(self, part: object, where: str) -> None:
-        self.tokens += _PER_PART
+        self.tokens += PER_PART
         if isinstance(part, str):
             self._text(part, where)
             return
@@ -273,7 +251,7 @@ class InputBound:
             return
         image = part.get("image_url")
         detail = image.get("detail") if isinstance(image, Mapping) else part.get("detail")
-        self.tokens += self._image.at(detail) + _SLACK_PER_IMAGE
+        self.tokens += self._image.at(detail) + PER_IMAGE
 
     def _rest(self, body: Mapping[str, Any], *known: str) -> None:
         """Add every other field that may reach the prompt."""
@@ -281,9 +259,9 @@ class InputBound:
             if key in _IGNORED or key in known or not isinstance(value, str | list | dict) or not value:
                 continue
             self._json(value, key)
-            self.tokens += _PER_SCHEMA
+            self.tokens += PER_FIELD
             if key in ("tools", "functions"):
-                self.tokens += self._overheads.tools + sum(_tool_overhead(tool) for tool in value)
+                self.tokens += self._overheads.tools + sum(tool_overhead(tool) for tool in value)
 
     def _text(self, text: object, where: str) -> None:
         if not isinstance(text, str):
@@ -296,7 +274,7 @@ class InputBound:
     def _json(self, value: object, where: str) -> None:
         """Add a value by the bytes of its JSON, non-ASCII escaped: templates may write it so."""
         if value is None or isinstance(value, bool | int | float):
-            self.tokens += _PER_PART
+            self.tokens += PER_PART
             return
         try:
             written = dumps(value, allow_nan=False)
@@ -315,8 +293,3 @@ def _is_token_ids(value: list[object]) -> bool:
     return bool(value) and all(
         isinstance(each, int) and not isinstance(each, bool) and each >= 0 for each in value
     )
-
-
-def _tool_overhead(tool: object) -> int:
-    typed = isinstance(tool, Mapping) and tool.get("type", "function") not in ("function", "custom")
-    return _PER_CLIENT_TOOL if typed and is_caller_run(tool) else _PER_TOOL  # type: ignore[arg-type]

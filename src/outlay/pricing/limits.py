@@ -34,7 +34,7 @@ _OUTPUT: Final[tuple[tuple[str, int], ...]] = (
     (r"claude-opus-4(-0|-1)?(-\d{8})?", 32_000),
     (r"claude-(sonnet-4(-0|-5)?|haiku-4-5|opus-4-5)(-\d{8})?", 64_000),
     (r"claude-opus-4-[67](-\d{8})?", 128_000),
-    (r"gemini-(1\.5|2\.0)-.*", 8_192),
+    (r"gemini-(1\.5|2\.0)-(pro|flash|flash-8b|flash-lite)(-\d+|-latest)?", 8_192),
     (r"gemini-2\.5-(pro|flash|flash-lite)", 65_536),
 )
 _CONTEXT: Final[tuple[tuple[str, int], ...]] = (

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from outlay.domain.money import NANOS_PER_USD
 from outlay.errors import InvalidValueError
-from outlay.pricing.price import Rate, Rates
+from outlay.pricing.rates import Rate, Rates
 from outlay.pricing.units import lattice
 
 PER_COUNT_FIELDS: Final[dict[str, str]] = {

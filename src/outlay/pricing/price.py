@@ -16,38 +16,12 @@ from itertools import chain, product
 from math import ceil, lcm
 from typing import Final, Literal, NamedTuple
 
+from outlay.pricing.rates import BoundRates, Rates, dearest_rate, tier_starts
 from outlay.pricing.units import Lattice, lattice
 from outlay.pricing.usage import Usage
 
 Origin = Literal["genai-prices", "user", "deployment"]
 FOREVER_MICROS: Final = 1 << 62
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Nanos for one count of a unit, and what it becomes where the input is longer than a tier's start."""
-
-    base: Fraction
-    tiers: tuple[tuple[int, Fraction], ...] = ()
-
-    def at(self, input_tokens: int) -> Fraction:
-        """Give the rate that all counts pay when the call has so many input tokens."""
-        rate = self.base
-        for start, above in self.tiers:
-            if input_tokens > start:
-                rate = above
-        return rate
-
-
-Rates = Mapping[str, Rate]
-"""usage key → rate."""
-
-
-class BoundRates(NamedTuple):
-    """The dearest rates that a call can meet, in nanos per token, exact."""
-
-    input: Fraction
-    output: Fraction
 
 
 class _Part(NamedTuple):
@@ -127,7 +101,7 @@ class Price:
                 self._bounds.clear()
             tables = list(self._tables(service_tier, speed))
             found = self._bounds[key] = BoundRates(
-                _dearest(tables, "input", tokens, has_media), _dearest(tables, "output", tokens, True)
+                dearest_rate(tables, "input", tokens, has_media), dearest_rate(tables, "output", tokens, True)
             )
         return found
 
@@ -251,7 +225,7 @@ def compile_price(
         )
         for key in keys
     )
-    starts = _starts([rates])
+    starts = tier_starts([rates])
     points = [0, *(start + 1 for start in starts)]
     everything = [rate.base for rate in rates.values()]
     everything += [above for rate in rates.values() for _, above in rate.tiers]
@@ -279,18 +253,13 @@ def compile_price(
         _numerators=rows,
         _request=_numerator(rates, "requests", 0, denominator),
         _plain=plain,
-        _reach=_starts(chain([rates], dearer, *(variants or {}).values())),
+        _reach=tier_starts(chain([rates], dearer, *(variants or {}).values())),
         _bounds={},
     )
 
 
 def _numerator(rates: Rates, key: str, input_tokens: int, denominator: int) -> int:
     return int(rates[key].at(input_tokens) * denominator) if key in rates else 0
-
-
-def _starts(tables: Iterable[Rates]) -> tuple[int, ...]:
-    rates = chain.from_iterable(table.values() for table in tables)
-    return tuple(sorted({start for rate in rates for start, _ in rate.tiers}))
 
 
 def _is_missing(
@@ -307,18 +276,3 @@ def _is_missing(
 def _is_input(key: str, units: Lattice) -> bool:
     unit = units.units[key]
     return unit.has("family", "tokens") and unit.has("direction", "input")
-
-
-def _dearest(tables: list[Rates], direction: str, input_tokens: int, has_media: bool) -> Fraction:
-    units = lattice().units
-    dearest = Fraction(0)
-    for table in tables:
-        for key, rate in table.items():
-            unit = units[key]
-            if not unit.has("family", "tokens") or not unit.has("direction", direction):
-                continue
-            if not has_media and dict(unit.dimensions).get("modality", "text") != "text":
-                continue
-            reachable = [above for start, above in rate.tiers if input_tokens > start]
-            dearest = max(dearest, rate.base, *reachable)
-    return dearest

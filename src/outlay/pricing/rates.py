@@ -1,0 +1,60 @@
+"""Rates: what one count of each unit costs, and the dearest of many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from typing import NamedTuple
+
+from outlay.pricing.units import lattice
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Nanos for one count of a unit, and what it becomes where the input is longer than a tier's start."""
+
+    base: Fraction
+    tiers: tuple[tuple[int, Fraction], ...] = ()
+
+    def at(self, input_tokens: int) -> Fraction:
+        """Give the rate that all counts pay when the call has so many input tokens."""
+        rate = self.base
+        for start, above in self.tiers:
+            if input_tokens > start:
+                rate = above
+        return rate
+
+
+Rates = Mapping[str, Rate]
+"""usage key → rate."""
+
+
+class BoundRates(NamedTuple):
+    """The dearest rates that a call can meet, in nanos per token, exact."""
+
+    input: Fraction
+    output: Fraction
+
+
+def tier_starts(tables: Iterable[Rates]) -> tuple[int, ...]:
+    """Give the input lengths, ascending, above which some rate changes."""
+    rates = chain.from_iterable(table.values() for table in tables)
+    return tuple(sorted({start for rate in rates for start, _ in rate.tiers}))
+
+
+def dearest_rate(tables: list[Rates], direction: str, input_tokens: int, has_media: bool) -> Fraction:
+    """Give the dearest token rate of a direction that so many input tokens can reach, in nanos a token."""
+    units = lattice().units
+    dearest = Fraction(0)
+    for table in tables:
+        for key, rate in table.items():
+            unit = units[key]
+            if not unit.has("family", "tokens") or not unit.has("direction", direction):
+                continue
+            if not has_media and dict(unit.dimensions).get("modality", "text") != "text":
+                continue
+            reachable = [above for start, above in rate.tiers if input_tokens > start]
+            dearest = max(dearest, rate.base, *reachable)
+    return dearest
