@@ -381,4 +381,11 @@ def test_no_event_breaks_the_reader(endpoint: Endpoint, data: bytes) -> None:
 
 def test_a_target_finds_its_wire() -> None:
     assert wire_of(target()).name == "openai"
-    assert wire_of(target("claude-3-5-haiku")).name == "anthropic"
+    assert wire_of(target("claude-3-5-haiku"), "messages").name == "anthropic"
+
+
+def test_a_chat_with_claude_goes_to_anthropics_own_compatible_endpoint() -> None:
+    claude = target("claude-3-5-haiku")
+    request = wire_of(claude, "chat").build(claude, "chat", {"messages": []})
+    assert request.url == "https://api.anthropic.com/v1/chat/completions"
+    assert claude.cap_field("chat") == "max_tokens"

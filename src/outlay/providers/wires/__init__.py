@@ -48,6 +48,12 @@ WIRES: dict[WireName, Wire] = {
 }
 
 
-def wire_of(target: Target) -> Wire:
-    """The wire a target's provider speaks."""
+def wire_of(target: Target, endpoint: Endpoint = "chat") -> Wire:
+    """The wire to speak to a target's provider at this endpoint.
+
+    Anthropic answers chats in OpenAI's shape too, at `/v1/chat/completions` (its "OpenAI SDK compatibility"),
+    so that a chat needs no translation; `messages` is its own wire.
+    """
+    if target.provider.wire == "anthropic" and endpoint == "chat":
+        return WIRES["openai"]
     return WIRES[target.provider.wire]

@@ -60,7 +60,7 @@ def build(target: Target, endpoint: Endpoint, body: Mapping[str, Any]) -> Reques
     if target.credential:
         headers["authorization"] = f"Bearer {target.credential}"
     return Request(
-        url=target.base_url + path,
+        url=_base_url(target) + path,
         headers=headers,
         body=encode(content),
         provider=target.provider.name,
@@ -116,7 +116,11 @@ def read_choice(choice: Mapping[str, Any], reading: Reading, position: int = 0) 
         reading.finish_reasons[index] = reason
     reading.add(choice.get("text"), index)
     message = choice.get("delta") or choice.get("message")
-    if isinstance(message, Mapping):
+    if not isinstance(message, Mapping):
+        return
+    if len(message) == 1 and isinstance(message.get("content"), str):  # nearly every chunk of a stream
+        reading.add(message["content"], index)
+    else:
         for text in _written(message):
             reading.add(text, index)
 
@@ -137,6 +141,13 @@ def read_output(response: Mapping[str, Any], reading: Reading) -> None:
         for part in _objects(item.get("content")):
             reading.add(part.get("text"))
             reading.add(part.get("refusal"))
+
+
+def _base_url(target: Target) -> str:
+    """Where this wire is spoken: Anthropic's base URL goes without the `/v1` that others have in theirs."""
+    if target.provider.wire == "anthropic":
+        return f"{target.base_url.removesuffix('/v1')}/v1"
+    return target.base_url
 
 
 def _ask_for_usage(content: dict[str, Any], quirks: Quirks) -> None:
