@@ -100,6 +100,9 @@ class Reader(Protocol):
     def clock_state(self) -> ClockState:
         """What the store last saw of the clocks."""
 
+    def integrity(self) -> list[str]:
+        """What the database engine itself finds wrong with the file; empty if nothing is."""
+
     def accounts(self, project: str | None = None, kind: str | None = None) -> list[Account]:
         """All accounts, of one project or kind, by id."""
 

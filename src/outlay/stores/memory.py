@@ -291,6 +291,10 @@ class MemoryReader:
         """What was last seen of the clocks."""
         return self._tables.clock[""]
 
+    def integrity(self) -> list[str]:
+        """There is no file."""
+        return []
+
     def accounts(self, project: str | None = None, kind: str | None = None) -> list[Account]:
         """Accounts by id."""
         found = [

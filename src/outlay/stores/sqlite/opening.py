@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from outlay.errors import (
     NetworkFileSystemError,
     SchemaTooNewError,
 )
+from outlay.stores.sqlite import statements
 
 APPLICATION_ID: Final = 0x4F75746C
 """`Outl`, in the file's header."""
@@ -175,6 +177,18 @@ def migrations() -> list[tuple[int, str]]:
     folder = resources.files("outlay.stores.sqlite") / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda f: f.name)
     return [(int(file.name.partition("_")[0]), file.read_text(encoding="utf-8")) for file in files]
+
+
+@lru_cache(maxsize=1)
+def pristine_schema() -> dict[str, str]:
+    """The statement of each table, index and trigger by name, as the migrations make them."""
+    connection = apsw.Connection(":memory:")
+    try:
+        for _, text in migrations():
+            connection.execute(text)
+        return dict(connection.execute(statements.SCHEMA))
+    finally:
+        connection.close()
 
 
 def newest_migration() -> int:

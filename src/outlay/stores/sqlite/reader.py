@@ -12,7 +12,7 @@ from outlay.domain.entries import Entry
 from outlay.domain.reservations import Reservation
 from outlay.ledger.clock import Clock, read_clock
 from outlay.ledger.store import ClockState, EntryFilter, ModelKey
-from outlay.stores.sqlite import rows, statements
+from outlay.stores.sqlite import opening, rows, statements
 
 
 class SQLiteReader:
@@ -29,6 +29,19 @@ class SQLiteReader:
     def clock_state(self) -> ClockState:
         """What was last seen of the clocks."""
         return rows.clock_of(self._execute(statements.CLOCK).fetchall()[0])
+
+    def integrity(self) -> list[str]:
+        """What the engine finds, and what of the schema is gone: constraints, indexes and triggers."""
+        found = [row[0] for row in self._execute("PRAGMA integrity_check") if row[0] != "ok"]
+        for table, row_id, parent, _ in self._execute("PRAGMA foreign_key_check"):
+            found.append(f"row {row_id} of {table} refers to a row of {parent} that does not exist")
+        schema = dict(self._execute(statements.SCHEMA))
+        for name, sql in opening.pristine_schema().items():
+            if name not in schema:
+                found.append(f"{name} is missing from the schema")
+            elif schema[name] != sql:
+                found.append(f"{name} was altered in the schema")
+        return found
 
     def accounts(self, project: str | None = None, kind: str | None = None) -> list[Account]:
         """Accounts by id."""

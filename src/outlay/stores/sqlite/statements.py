@@ -153,6 +153,8 @@ WHERE project = :project AND kind = 'reset'
 
 # For reports.
 
+SCHEMA: Final = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+
 ALL_ACCOUNTS: Final = """
 SELECT project, id, parent, name, status FROM accounts
 WHERE (:project IS NULL OR project = :project) AND (:kind IS NULL OR id = :kind OR id LIKE :kind || ':%')
