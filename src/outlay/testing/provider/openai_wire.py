@@ -1,6 +1,6 @@
-"""OpenAI's wire, as the provider's side writes it: bodies, streams, errors.
+"""OpenAI's wire, as the provider's side writes it: chat, completions, embeddings, and errors.
 
-Shapes after OpenAI's API reference (chat, completions, embeddings, responses) and the types of its SDK.
+Shapes after OpenAI's API reference and the types of its SDK.
 """
 
 from __future__ import annotations
@@ -55,17 +55,6 @@ def usage(plan: Plan, produced: int | None = None) -> dict[str, Any]:
     }
 
 
-def responses_usage(plan: Plan) -> dict[str, Any]:
-    """The `usage` of the responses endpoint."""
-    return {
-        "input_tokens": plan.claimed(plan.input_tokens),
-        "input_tokens_details": {"cached_tokens": plan.behaviour.cached_tokens, "cache_write_tokens": 0},
-        "output_tokens": plan.claimed(plan.produced),
-        "output_tokens_details": {"reasoning_tokens": plan.hidden},
-        "total_tokens": plan.claimed(plan.input_tokens + plan.produced),
-    }
-
-
 def with_usage(plan: Plan, body: dict[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
     """Put usage into a body, or nothing, or null: as the behaviour wants it."""
     if plan.behaviour.usage != "missing":
@@ -74,14 +63,10 @@ def with_usage(plan: Plan, body: dict[str, Any], usage: Mapping[str, Any]) -> di
 
 
 def body(plan: Plan) -> dict[str, Any]:
-    """The whole answer of any endpoint of this wire."""
+    """The whole answer of chat, completions or embeddings."""
     match plan.endpoint:
         case "embeddings":
             return with_usage(plan, _embeddings(plan), _embeddings_usage(plan))
-        case "responses":
-            return with_usage(
-                plan, _response(plan, "incomplete" if plan.is_capped else "completed"), responses_usage(plan)
-            )
         case endpoint:
             name = "chat.completion" if endpoint == "chat" else "text_completion"
             choices = [_choice(plan, index) for index in range(len(plan.choices))]
@@ -93,11 +78,6 @@ def body(plan: Plan) -> dict[str, Any]:
                 "choices": choices,
             }
             return with_usage(plan, answer, usage(plan))
-
-
-def events(plan: Plan) -> Iterator[Event]:
-    """The whole stream of chat, completions or responses, event by event."""
-    yield from _response_events(plan) if plan.endpoint == "responses" else _chunk_events(plan)
 
 
 def _finish(plan: Plan) -> str:
@@ -127,7 +107,8 @@ def _chunk(plan: Plan, choices: list[dict[str, Any]], **more: Any) -> bytes:
     return sse({**start, **more})
 
 
-def _chunk_events(plan: Plan) -> Iterator[Event]:
+def events(plan: Plan) -> Iterator[Event]:
+    """The whole stream of chat or completions, event by event."""
     indexes = range(len(plan.choices))
     step = max(plan.behaviour.tokens_per_chunk, 1)
     made = plan.hidden * len(plan.choices)
@@ -187,67 +168,6 @@ def _last_usage(plan: Plan) -> dict[str, Any]:
             return {"x_groq": {"id": f"req_{plan.id}", "usage": usage(plan)}}
         case _:
             return {}
-
-
-def _response(plan: Plan, status: str, *, has_output: bool = True) -> dict[str, Any]:
-    return {
-        "id": plan.id,
-        "object": "response",
-        "created_at": CREATED,
-        "status": status,
-        "error": None,
-        "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
-        "instructions": plan.body.get("instructions"),
-        "metadata": {},
-        "model": plan.model,
-        "output": [_item(plan, "completed")] if has_output else [],
-        "parallel_tool_calls": True,
-        "temperature": 1.0,
-        "tool_choice": "auto",
-        "tools": plan.body.get("tools") or [],
-        "top_p": 1.0,
-    }
-
-
-def _item(plan: Plan, status: str) -> dict[str, Any]:
-    part = {"type": "output_text", "text": "".join(plan.choices[0]), "annotations": []}
-    content = [part] if status == "completed" else []
-    return {
-        "id": f"msg_{plan.id}",
-        "type": "message",
-        "status": status,
-        "role": "assistant",
-        "content": content,
-    }
-
-
-def _response_events(plan: Plan) -> Iterator[Event]:
-    step = max(plan.behaviour.tokens_per_chunk, 1)
-    place = {"item_id": f"msg_{plan.id}", "output_index": 0, "content_index": 0}
-    text = "".join(plan.choices[0])
-    part = {"type": "output_text", "text": text, "annotations": []}
-    number = 0
-
-    def event(name: str, made: int, **fields: Any) -> Event:
-        nonlocal number
-        number += 1
-        return sse({"type": name, "sequence_number": number - 1, **fields}, name), made
-
-    made = plan.hidden
-    opened = _response(plan, "in_progress", has_output=False)
-    yield event("response.created", made, response=opened)
-    yield event("response.output_item.added", made, output_index=0, item=_item(plan, "in_progress"))
-    yield event("response.content_part.added", made, **place, part={**part, "text": ""})
-    for start in range(0, len(plan.choices[0]), step):
-        pieces = plan.choices[0][start : start + step]
-        made += len(pieces)
-        yield event("response.output_text.delta", made, **place, delta="".join(pieces), logprobs=[])
-    yield event("response.output_text.done", made, **place, text=text, logprobs=[])
-    yield event("response.content_part.done", made, **place, part=part)
-    yield event("response.output_item.done", made, output_index=0, item=_item(plan, "completed"))
-    status = "incomplete" if plan.is_capped else "completed"
-    final = with_usage(plan, _response(plan, status), responses_usage(plan))
-    yield event(f"response.{status}", plan.produced, response=final)
 
 
 def _embeddings(plan: Plan) -> dict[str, Any]:

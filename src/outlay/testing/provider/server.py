@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import socket
-import struct
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,8 +15,9 @@ from aiohttp import web
 
 from outlay.testing.provider import anthropic_wire, openai_wire, tokens
 from outlay.testing.provider.behaviour import Behaviour
-from outlay.testing.provider.bill import Bill, Call
-from outlay.testing.provider.plan import Plan, Refusal, make_plan
+from outlay.testing.provider.bill import Bill
+from outlay.testing.provider.delivery import Delivery
+from outlay.testing.provider.plan import Refusal, make_plan
 
 _ENDPOINTS = {
     "/chat/completions": "chat",
@@ -35,15 +34,7 @@ _ID_PREFIXES = {
     "messages": "msg_",
 }
 _MODELS = ("demo", "gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "claude-3-5-sonnet-latest")
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST
 _RECORDED = 1000
-_NONSENSE_BODIES = {
-    "html": b"<html><body><h1>502 Bad Gateway</h1></body></html>",
-    "array": b"[1, 2, 3]",
-    "json": b'{"id": "oops", "choices": [',
-    "empty": b"",
-    "garbage": bytes(range(128, 256)) * 4,
-}
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -120,7 +111,9 @@ class Server:
         if behaviour.status >= 400:
             self.bill.finish(call, "failed", plan.produced)
             return await self._refuse(endpoint, behaviour, credential)
-        return await _Delivery(self, request, plan, call, credential).run()
+        return await Delivery(
+            request, plan, call, self.bill, released=self._wait_for_release, credential=credential
+        ).run()
 
     def _read(self, headers: Mapping[str, str], raw: bytes) -> tuple[dict[str, Any], str, Behaviour]:
         try:
@@ -180,144 +173,13 @@ class Server:
             case _:
                 return web.Response(status=404)
 
+    async def _wait_for_release(self) -> None:
+        await self.released.wait()
+
     def release(self) -> None:
         """Let every request that hangs now go on."""
         self.released.set()
         self.released = asyncio.Event()
-
-
-class _Delivery:
-    """One planned answer on its way out, and the bill kept true whatever happens to it."""
-
-    def __init__(
-        self, server: Server, request: web.BaseRequest, plan: Plan, call: Call, credential: str
-    ) -> None:
-        self.server = server
-        self.request = request
-        self.plan = plan
-        self.call = call
-        self.credential = credential
-        self.made = min(1, plan.produced)
-
-    async def run(self) -> web.StreamResponse:
-        try:
-            if self.plan.behaviour.delay_seconds:
-                await asyncio.sleep(self.plan.behaviour.delay_seconds)
-            await self._pause_before(0)
-            if self._cuts_at(0):
-                return self._cut()
-            if self.plan.is_stream and self.plan.endpoint != "embeddings":
-                return await self._stream()
-            return await self._whole()
-        except (asyncio.CancelledError, ConnectionError):
-            is_billed_whole = self.plan.behaviour.bills_after_hangup
-            self._end("hung_up", self.plan.produced if is_billed_whole else self.made)
-            raise
-
-    async def _whole(self) -> web.StreamResponse:
-        data, content_type = self._body()
-        behaviour = self.plan.behaviour
-        is_halved = behaviour.nonsense == "truncated"
-        if not is_halved and behaviour.hang_after_chunks is None and behaviour.cut_after_chunks is None:
-            self._end("served", self.plan.produced)
-            return web.Response(body=data, content_type=content_type)
-        response = web.StreamResponse(
-            headers={"content-type": content_type, "content-length": str(len(data))}
-        )
-        await response.prepare(self.request)
-        await response.write(data[: len(data) // 2])
-        if is_halved or behaviour.cut_after_chunks is not None:
-            return self._cut(response)
-        await self._pause_before(behaviour.hang_after_chunks or 0)
-        self._end("served", self.plan.produced)
-        await response.write(data[len(data) // 2 :])
-        return response
-
-    def _body(self) -> tuple[bytes, str]:
-        behaviour = self.plan.behaviour
-        if behaviour.nonsense in _NONSENSE_BODIES:
-            kind = "text/html" if behaviour.nonsense == "html" else "application/json"
-            return _NONSENSE_BODIES[behaviour.nonsense], kind
-        body = _wire(self.plan).body(self.plan)
-        if behaviour.echoes_credential:
-            body["echo"] = self.credential
-        return msgspec.json.encode(body), "application/json"
-
-    async def _stream(self) -> web.StreamResponse:
-        behaviour = self.plan.behaviour
-        if behaviour.nonsense in {"html", "array", "json", "empty", "garbage"}:
-            return await self._whole()
-        headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        response = web.StreamResponse(headers=headers)
-        events = _with_faults(self.plan, _wire(self.plan).events(self.plan))
-        if behaviour.is_plain:
-            data = b"".join(event for event, _ in events)
-            self._end("served", self.plan.produced)
-            await response.prepare(self.request)
-            await response.write(data)
-            return response
-        await response.prepare(self.request)
-        for number, (event, made) in enumerate(events):
-            if number:
-                await self._pause_before(number)
-                if self._cuts_at(number):
-                    return self._cut(response)
-                if behaviour.chunk_delay_seconds:
-                    await asyncio.sleep(behaviour.chunk_delay_seconds)
-            self.made = max(self.made, made)
-            if event is openai_wire.DONE:
-                self._end("served", self.plan.produced)
-            await response.write(event)
-        self._end("served", self.plan.produced)
-        return response
-
-    async def _pause_before(self, number: int) -> None:
-        if self.plan.behaviour.hang_after_chunks == number:
-            await self.server.released.wait()
-
-    def _cuts_at(self, number: int) -> bool:
-        return self.plan.behaviour.cut_after_chunks == number
-
-    def _cut(self, response: web.StreamResponse | None = None) -> web.StreamResponse:
-        """Reset the connection; what was produced until here is billed."""
-        self._end("cut", self.plan.produced if self.plan.behaviour.bills_after_hangup else self.made)
-        transport = self.request.transport
-        if transport is not None:
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            transport.abort()
-        return response or web.Response()
-
-    def _end(self, outcome: str, output_tokens: int) -> None:
-        self.server.bill.finish(self.call, outcome, output_tokens)
-
-
-def _with_faults(plan: Plan, events: Iterable[openai_wire.Event]) -> Iterable[openai_wire.Event]:
-    behaviour = plan.behaviour
-    for number, (event, made) in enumerate(events):
-        if behaviour.error_after_chunks == number:
-            yield _error_event(plan), made
-            return
-        if behaviour.nonsense == "sse" and number == 2:
-            yield b'data: {"id": "oops", "choices": [\n\n', made
-        if behaviour.nonsense == "truncated" and number == 4:
-            yield event[: len(event) // 2], made
-            return
-        yield event, made
-
-
-def _error_event(plan: Plan) -> bytes:
-    message = "The server had an error while processing your request."
-    if plan.endpoint in {"chat", "completions"}:
-        return b"data: " + openai_wire.error_body(500, message) + b"\n\n"
-    if plan.endpoint == "messages":
-        return b"event: error\ndata: " + anthropic_wire.error_body(529, message) + b"\n\n"
-    return openai_wire.sse(
-        {"type": "error", "code": "server_error", "message": message, "param": None}, "error"
-    )
-
-
-def _wire(plan: Plan) -> Any:
-    return anthropic_wire if plan.endpoint == "messages" else openai_wire
 
 
 def _changes(headers: Mapping[str, str], body: Mapping[str, Any], query: str) -> Iterable[dict[str, Any]]:
