@@ -288,7 +288,9 @@ class Books:
             key = PeriodKey(period.budget_key, period.starts_at)
             changes.periods[key] = period
             self._periods[key] = period
-            newest = self._newest.get(period.budget_key)
+            if period.budget_key not in self._newest:
+                continue  # this may be an old period: the newest is read when it is needed
+            newest = self._newest[period.budget_key]
             if newest is None or newest.starts_at <= period.starts_at:
                 is_opened = newest is not None and newest.starts_at < period.starts_at
                 if is_opened and self._budget(period.budget_key).window.is_short:
@@ -390,9 +392,9 @@ class Books:
         if missing:
             found = self._tx.newest_periods(missing)
             for key in missing:
-                known[key] = found.get(key)
-                if key in found:
-                    self._periods[found[key].key] = found[key]
+                newest = found.get(key)
+                # What this batch decided about it is not written yet.
+                known[key] = None if newest is None else self._periods.setdefault(newest.key, newest)
         return {budget.key: period for budget in budgets if (period := known[budget.key]) is not None}
 
     def _budget(self, key: int) -> Budget:
