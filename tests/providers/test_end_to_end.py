@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from outlay.errors import ProviderConnectionError
+from outlay.providers.call import Piece, StreamedCall
+from outlay.providers.call import ask as send
 from outlay.providers.catalogue import Endpoint
-from outlay.providers.sse import SseParser
 from outlay.providers.target import Target, resolve
 from outlay.providers.transport import Timeouts, Transport
-from outlay.providers.wires import Reading, wire_of
+from outlay.providers.wires import Reading
 from outlay.testing.provider import FakeProvider
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -38,19 +43,12 @@ def target_of(provider: FakeProvider, model: str = "openai/demo") -> Target:
 
 
 async def call(transport: Transport, target: Target, endpoint: Endpoint, body: dict[str, Any]) -> Reading:
-    wire = wire_of(target, endpoint)
-    quirks = target.provider.quirks
-    request = wire.build(target, endpoint, body)
     if not body.get("stream"):
-        return wire.read((await transport.send(request)).document(), endpoint, quirks)
-    parser, reader = SseParser(), wire.reader(endpoint, quirks)
-    async with transport.stream(request) as incoming:
-        async for chunk in incoming:
-            for event in parser.feed(chunk):
-                reader.read(event)
-    for event in parser.close():
-        reader.read(event)
-    return reader.reading
+        return (await send(transport, target, endpoint, body)).reading
+    async with StreamedCall(transport, target, endpoint, body) as streamed:
+        async for _ in streamed:
+            pass
+    return streamed.reading
 
 
 def ask(target: Target, endpoint: Endpoint = "chat", **body: Any) -> Reading:
@@ -147,9 +145,95 @@ def test_many_at_once_are_billed_as_they_are_read(provider: FakeProvider) -> Non
     assert {reading.response_id for reading in readings} == {call.id for call in provider.bill.calls}
 
 
+def pieces_of(target: Target) -> tuple[list[Piece], StreamedCall]:
+    async def main() -> tuple[list[Piece], StreamedCall]:
+        transport = Transport(Timeouts(5, 5, 5, 10))
+        async with StreamedCall(transport, target, "chat", BODIES["chat"] | {"stream": True}) as call:
+            return [piece async for piece in call], call
+
+    return asyncio.run(main())
+
+
+def test_a_stream_gives_its_bytes_and_its_events(provider: FakeProvider) -> None:
+    pieces, call = pieces_of(target_of(provider))
+    raw = b"".join(piece.raw for piece in pieces)
+    documents = [document for piece in pieces for document in piece.documents]
+    assert raw.count(b"data: ") == len(documents) + 1  # [DONE] is no document
+    assert call.headers["content-type"].startswith("text/event-stream")
+
+
+def test_a_stream_answered_with_plain_json_is_read_as_a_whole() -> None:
+    body = b'{"id": "x", "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}'
+    with plain_server(body) as url:
+        pieces, call = pieces_of(resolve("openai/demo", api_key="k", api_base=url, environ={}))
+    assert b"".join(piece.raw for piece in pieces) == body
+    assert (call.reading.text, call.reading.is_complete) == ("hi", True)
+
+
+def test_a_stream_of_the_wrong_content_type_is_read_all_the_same() -> None:
+    chunk = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}\n\n'
+    with plain_server(chunk) as url:
+        _, call = pieces_of(resolve("openai/demo", api_key="k", api_base=url, environ={}))
+    assert call.reading.text == "hi"
+
+
+def test_a_stream_that_is_cut_keeps_what_was_read(provider: FakeProvider) -> None:
+    provider.set({"cut_after_chunks": 5, "chunk_delay_seconds": 0.01})
+
+    async def main() -> StreamedCall:
+        transport = Transport(Timeouts(5, 5, 5, 10))
+        body = BODIES["chat"] | {"stream": True}
+        call = StreamedCall(transport, target_of(provider), "chat", body)
+        with pytest.raises(ProviderConnectionError):
+            await drain(call)
+        return call
+
+    reading = asyncio.run(main()).reading
+    assert not reading.is_complete
+    assert 0 < len(reading.text.split()) <= 4
+
+
+async def drain(call: StreamedCall) -> None:
+    async with call:
+        async for _ in call:
+            pass
+
+
+def test_an_error_in_a_200_is_told_and_its_outcome_unknown() -> None:
+    with plain_server(b'{"error": {"message": "no credits", "code": 402}}') as url:
+        reading = ask(resolve("openrouter/demo", api_key="k", api_base=url, environ={}))
+    failure = reading.failure("OpenRouter")
+    assert failure is not None
+    assert failure.is_unknown_outcome
+    assert (reading.claim, str(failure)) == (None, "OpenRouter broke off its answer: no credits")
+
+
+@contextmanager
+def plain_server(body: bytes) -> Iterator[str]:
+    """A server of one connection that answers 200 with these bytes as JSON, whatever it is asked."""
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(head.encode() + body)
+            connection.recv(1)  # until the client is done
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        thread.join()
+        listener.close()
+
+
 def test_importing_the_providers_loads_no_heavy_library() -> None:
     code = (
-        "import sys, outlay.providers.transport, outlay.providers.wires; "
+        "import sys, outlay.providers.call; "
         "sys.exit(any(name in sys.modules for name in ('aiohttp', 'msgspec', 'genai_prices')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

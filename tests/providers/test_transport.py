@@ -72,6 +72,7 @@ def raw_server(
 ) -> Iterator[str]:
     """A server of one connection that says these bytes, whatever it is asked, and closes."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
 
     def serve() -> None:
         try:

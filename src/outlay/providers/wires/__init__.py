@@ -21,8 +21,8 @@ class StreamReader(Protocol):
 
     reading: Reading
 
-    def read(self, event: Event) -> None:
-        """Take in one event."""
+    def read(self, event: Event) -> dict[str, Any] | None:
+        """Take in one event; returns its JSON object, or None if it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,12 +95,16 @@ class StreamReader:
         self.reading = Reading(choices=1)
         self._usage: dict[str, Any] = {}
 
-    def read(self, event: Event) -> None:
-        """Take in one event."""
+    def read(self, event: Event) -> dict[str, Any] | None:
+        """Take in one event; returns its JSON object, or None if it has none."""
         document = decode_object(event.data)
         if document is None:
             self.reading.malformed += 1
-            return
+        else:
+            self._read_document(document)
+        return document
+
+    def _read_document(self, document: Mapping[str, Any]) -> None:
         match document.get("type"):
             case "message_start":
                 message = document.get("message")

@@ -26,12 +26,12 @@ class StreamReader:
         self._endpoint = endpoint
         self._quirks = quirks
 
-    def read(self, event: Event) -> None:
-        """Take in one event."""
+    def read(self, event: Event) -> dict[str, Any] | None:
+        """Take in one event; returns its JSON object, or None if it has none."""
         reading = self.reading
         if event.data == b"[DONE]":
             reading.is_final = True
-            return
+            return None
         document = decode_object(event.data)
         if document is None:
             reading.malformed += 1
@@ -39,6 +39,7 @@ class StreamReader:
             self._read_response_event(document)
         else:
             self._read_chunk(document)
+        return document
 
     def _read_chunk(self, chunk: Mapping[str, Any]) -> None:
         reading = self.reading
