@@ -132,8 +132,8 @@ def _hold_too(
     for hold in reservation.holds:
         old = PeriodKey(hold.budget_key, hold.starts_at)
         if old in replaced:
-            amount = hold.amount
-            changed.append(periods[old]._replace(reserved=periods[old].reserved - amount))
+            amount = hold.amount if hold.unit == budget.unit else amount
+            changed.append(periods[old]._replace(reserved=periods[old].reserved - hold.amount))
         else:
             kept.append(hold)
     kept.append(Hold(budget.key, key.starts_at, budget.unit, amount))
