@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -214,7 +215,7 @@ def test_a_silent_tls_handshake_times_out_and_was_never_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "timeouts", [Timeouts(5, 0.05, 5, 5), Timeouts(5, 5, 5, 0.05)], ids=["first byte", "total"]
+    "timeouts", [Timeouts(5, 0.5, 5, 5), Timeouts(5, 5, 5, 0.5)], ids=["first byte", "total"]
 )
 def test_a_provider_that_never_answers_times_out(provider: FakeProvider, timeouts: Timeouts) -> None:
     provider.set({"hang_after_chunks": 0})
@@ -225,7 +226,7 @@ def test_a_provider_that_never_answers_times_out(provider: FakeProvider, timeout
 
 
 @pytest.mark.parametrize(
-    "timeouts", [Timeouts(5, 5, 0.05, 5), Timeouts(5, 5, 5, 0.3)], ids=["between chunks", "total"]
+    "timeouts", [Timeouts(5, 5, 0.1, 5), Timeouts(5, 5, 5, 0.5)], ids=["between chunks", "total"]
 )
 def test_an_answer_that_stops_halfway_times_out(provider: FakeProvider, timeouts: Timeouts) -> None:
     provider.set({"hang_after_chunks": 1})
@@ -404,26 +405,59 @@ def test_a_proxy_that_refuses_was_never_sent_through_and_keeps_its_password(
     assert "proxy-password" not in str(error)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-def test_a_certificate_nobody_vouches_for_is_refused(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for localhost that signs itself, and a server's side of TLS with it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    path, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
-    files = ["-out", str(certificate), "-keyout", str(key)]
-    subprocess.run([*command, *files], check=True, capture_output=True)
+    subprocess.run([*command, "-out", str(path), "-keyout", str(key)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(path, key)
+    return path, context
+
+
+@contextmanager
+def tls_server(context: ssl.SSLContext) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that answers one request over TLS with `{}`, and what it received."""
     received: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as wrapped:
-            received.append(wrapped.recv(1))
+            received.append(wrapped.recv(65_536))
+            wrapped.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            wrapped.recv(1)
 
     with raw_server(serve, is_first_read=False) as url:
-        address = url.replace("http://127.0.0.1", "https://localhost")
-        error = fail(request_to(address), ProviderConnectionError)
+        yield url.replace("http://127.0.0.1", "https://localhost"), received
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(certificate: tuple[Path, ssl.SSLContext]) -> None:
+    with tls_server(certificate[1]) as (url, received):
+        error = fail(request_to(url), ProviderConnectionError)
     assert void_reason(error) == "never_sent"
     assert not any(received)
+
+
+def test_a_private_authority_is_trusted_when_the_environment_names_it(
+    certificate: tuple[Path, ssl.SSLContext],
+) -> None:
+    path, context = certificate
+    code = (
+        "import asyncio, sys\n"
+        "from outlay.providers.request import Request\n"
+        "from outlay.providers.transport import Transport\n"
+        "request = Request(sys.argv[1], {}, b'{}')\n"
+        "print(asyncio.run(Transport().send(request)).document())\n"
+    )
+    with tls_server(context) as (url, received):
+        environ = {**os.environ, "SSL_CERT_FILE": str(path), "no_proxy": "localhost"}
+        command = [sys.executable, "-W", "error", "-c", code, url]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.stdout, done.stderr) == ("{}\n", "")
+    assert received[0].startswith(b"POST / HTTP/1.1")
 
 
 def test_text_that_is_not_utf8_is_mended() -> None:

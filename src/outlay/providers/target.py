@@ -82,6 +82,17 @@ def resolve(
     return Target(found, name, base_url, _credential(found, api_key, environ))
 
 
+def split_model(model: str) -> tuple[str, str]:
+    """Whose a model is by its name alone, and what that provider calls it: no key, no address.
+
+    `provider/model` or a bare name, as for `resolve`; a part before a slash that is no provider belongs to
+    the model's name.
+    """
+    prefix, _, rest = model.partition("/")
+    named = provider_named(prefix) if rest else None
+    return (named.id, rest) if named is not None else (provider_of_family(model).id, model)
+
+
 def _provider_and_name(
     model: str, provider: str | Provider | None, *, has_base: bool, environ: Mapping[str, str]
 ) -> tuple[Provider, str]:
