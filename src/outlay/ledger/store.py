@@ -137,10 +137,11 @@ class Reader(Protocol):
         wanted: EntryFilter,
         *,
         after_seq: int = 0,
+        before_seq: int | None = None,
         limit: int | None = None,
         is_newest_first: bool = False,
     ) -> Iterator[Entry]:
-        """The entries that match, in the order of the journal (or the newest first)."""
+        """The entries between two numbers that match, in the order of the journal (or the newest first)."""
 
 
 class Transaction(Protocol):

@@ -360,11 +360,14 @@ class MemoryReader:
         wanted: EntryFilter,
         *,
         after_seq: int = 0,
+        before_seq: int | None = None,
         limit: int | None = None,
         is_newest_first: bool = False,
     ) -> Iterator[Entry]:
         """Entries that match."""
         found = [each for each in self._tables.entries.values() if _matches(each, wanted, after_seq)]
+        if before_seq is not None:
+            found = [entry for entry in found if entry.seq < before_seq]
         found.sort(key=lambda entry: entry.seq, reverse=is_newest_first)
         yield from found[:limit]
 

@@ -95,14 +95,18 @@ class SQLiteReader:
         wanted: EntryFilter,
         *,
         after_seq: int = 0,
+        before_seq: int | None = None,
         limit: int | None = None,
         is_newest_first: bool = False,
     ) -> Iterator[Entry]:
         """Entries that match."""
         sql, bindings = _find_entries(wanted)
+        if before_seq is not None:
+            sql += " AND seq < :before_seq"
         order = "DESC" if is_newest_first else "ASC"
         sql += f" ORDER BY seq {order} LIMIT :limit"
-        bindings |= {"after_seq": after_seq, "limit": -1 if limit is None else limit}
+        bindings |= {"after_seq": after_seq, "before_seq": before_seq}
+        bindings["limit"] = -1 if limit is None else limit
         return (rows.entry_of(row) for row in self._execute(sql, bindings))
 
 

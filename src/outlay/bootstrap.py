@@ -1,0 +1,37 @@
+"""The composition root: builds the objects from the settings and hands them on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from outlay.settings import Settings
+
+if TYPE_CHECKING:
+    from outlay.ledger.ledger import Ledger
+    from outlay.pricing.book import PriceBook
+
+
+def open_ledger(settings: Settings, clock: object = None) -> Ledger:
+    """Give a ledger on the database of the settings; the file is opened (or made) on first use.
+
+    `clock` is a Clock, a callable that returns the time, or None for the machine's.
+
+    Raises:
+        InvalidValueError: `clock` is none of these.
+    """
+    from outlay.ledger.clock import as_clock
+    from outlay.ledger.ledger import Ledger
+    from outlay.stores.sqlite import SQLiteStore
+
+    return Ledger(SQLiteStore(settings.database_path, clock=as_clock(clock)))
+
+
+def open_price_book(settings: Settings) -> PriceBook:
+    """Give a price book with the user's price file, if the settings name one.
+
+    Raises:
+        InvalidValueError: the file cannot be read, or states a price that cannot be used.
+    """
+    from outlay.pricing.book import PriceBook
+
+    return PriceBook(user_file=settings.price_file)
