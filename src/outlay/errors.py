@@ -1,36 +1,36 @@
 """Every error Outlay raises, in one tree. Each has a stable `code`; each message says what to do.
 
-    OutlayError
-    ├── BudgetExceededError          a budget cannot admit the request (or not now); carries the facts
-    ├── PriceUnknownError            a usd budget applies and the model has no price
-    ├── CostUnboundedError           a hard budget applies and the request has no upper bound
-    ├── AccountBlockedError          an operator blocked the account
-    ├── InvalidValueError            (ValueError) a field has a value that cannot be used
-    │   └── InvalidAmountError       an amount is negative, NaN, infinite or absurd
-    ├── UnknownUserError             (KeyError) the budget manager has no such user
-    ├── LedgerError
-    │   ├── LedgerBusyError          the queue is full
-    │   ├── LedgerUnavailableError   the store did not answer in time, or failed
-    │   ├── LedgerStaleError         the caller's accounts changed since they were read
-    │   ├── IdempotencyConflictError an id was used before with other content
-    │   ├── ReservationNotFoundError no reservation or charge has this id
-    │   └── AlreadyResolvedError     the reservation ended in another way
-    ├── StoreError
-    │   ├── DatabaseLockedError      another process holds the database
-    │   ├── DatabaseFullError        the disk is full
-    │   ├── DatabaseReadOnlyError    the file or its folder cannot be written
-    │   ├── DatabaseCorruptError     the file is damaged, or is not an Outlay database
-    │   ├── SchemaTooNewError        a newer Outlay wrote the file
-    │   ├── EngineTooOldError        the SQLite engine has the WAL-reset defect
-    │   ├── NetworkFileSystemError   the file lies where locks cannot be trusted
-    │   └── ClockError               the clock jumped, and windows wait for it to settle
-    └── ProviderError                a call to a provider failed; `status`, `body`, `is_unknown_outcome`
-        ├── ProviderAuthError        the provider refused the credential
-        ├── ProviderTimeoutError     the provider was too slow
-        ├── ProviderConnectionError  the provider could not be reached, or hung up
-        ├── ProviderRejectedError    a 4xx: the provider did not serve the request
-        ├── ProviderFailedError      a 5xx
-        └── ProviderNonsenseError    the answer is not what the wire promises
+OutlayError
+├── BudgetExceededError          a budget cannot admit the request (or not now); carries the facts
+├── PriceUnknownError            a usd budget applies and the model has no price
+├── CostUnboundedError           a hard budget applies and the request has no upper bound
+├── AccountBlockedError          an operator blocked the account
+├── InvalidValueError            (ValueError) a field has a value that cannot be used
+│   └── InvalidAmountError       an amount is negative, NaN, infinite or absurd
+├── UnknownUserError             (KeyError) the budget manager has no such user
+├── LedgerError
+│   ├── LedgerBusyError          the queue is full
+│   ├── LedgerUnavailableError   the store did not answer in time, or failed
+│   ├── LedgerStaleError         the caller's accounts changed since they were read
+│   ├── IdempotencyConflictError an id was used before with other content
+│   ├── ReservationNotFoundError no reservation or charge has this id
+│   └── AlreadyResolvedError     the reservation ended in another way
+├── StoreError
+│   ├── DatabaseLockedError      another process holds the database
+│   ├── DatabaseFullError        the disk is full
+│   ├── DatabaseReadOnlyError    the file or its folder cannot be written
+│   ├── DatabaseCorruptError     the file is damaged, or is not an Outlay database
+│   ├── SchemaTooNewError        a newer Outlay wrote the file
+│   ├── EngineTooOldError        the SQLite engine has the WAL-reset defect
+│   ├── NetworkFileSystemError   the file lies where locks cannot be trusted
+│   └── ClockError               the clock jumped, and windows wait for it to settle
+└── ProviderError                a call to a provider failed; `status`, `body`, `is_unknown_outcome`
+    ├── ProviderAuthError        the provider refused the credential
+    ├── ProviderTimeoutError     the provider was too slow
+    ├── ProviderConnectionError  the provider could not be reached, or hung up
+    ├── ProviderRejectedError    a 4xx: the provider did not serve the request
+    ├── ProviderFailedError      a 5xx
+    └── ProviderNonsenseError    the answer is not what the wire promises
 """
 
 from __future__ import annotations
@@ -116,8 +116,7 @@ class BudgetExceededError(OutlayError):
         self.current_cost = current_cost
         self.max_budget = max_budget
         super().__init__(
-            message
-            or f"Budget has been exceeded! Current cost: {current_cost}, Max budget: {max_budget}"
+            message or f"Budget has been exceeded! Current cost: {current_cost}, Max budget: {max_budget}"
         )
         self.budget = budget
         self.account = account

@@ -27,7 +27,7 @@ class Reserve:
 
     `amounts` may leave out `usd` where the price is unknown; then any usd budget refuses. `requests` and
     `concurrency` are 1 unless given. The granted output cap lies between `least_output_tokens` and
-    `wanted_output_tokens`. `unbounded_reason` says why the amounts are no bound: hard budgets refuse.
+    `wanted_output_tokens`. `unbounded_reason` says why the amounts are no bound: all but soft budgets refuse.
     `attempt_accounts` (a deployment, a provider) count requests once per attempt, `accounts` once per
     request. `catalogue_version` is the one at which the caller read its accounts.
     """
@@ -146,10 +146,14 @@ class PutAccount:
 
 @dataclass(frozen=True, slots=True)
 class PutBudget:
-    """Make a budget, or change it. A new rule makes a new generation whose running period is recomputed."""
+    """Make a budget, or change it. A new rule makes a new generation whose running period is recomputed.
+
+    With `is_anchor_kept` a budget that exists keeps the anchor of its window, whatever this one says.
+    """
 
     budget: Budget
     by: str = ""
+    is_anchor_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

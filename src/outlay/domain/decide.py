@@ -214,7 +214,7 @@ def _lines(
         if amount is None:
             reason: RefusalReason = "price_unknown" if budget.unit == "usd" else "cost_unbounded"
             return [], _unpriced(command, budget, reason)
-        if command.unbounded_reason is not None and budget.mode == "hard" and _is_metered(budget.unit):
+        if command.unbounded_reason is not None and budget.mode != "soft" and _is_metered(budget.unit):
             return [], _unpriced(command, budget, "cost_unbounded")
         if amount.fixed or amount.per_output_token:
             period = running_period(budget, newest.get(budget.key), now)

@@ -25,7 +25,7 @@ def change_catalogue(command: Command, tx: Transaction) -> tuple[Outcome, Sequen
     if isinstance(command, PutAccount):
         return _put_account(command.account, tx), ()
     if isinstance(command, PutBudget):
-        return _put_budget(command.budget, command.by, tx)
+        return _put_budget(command, tx)
     if isinstance(command, RemoveBudget):
         budget = tx.budget(Ref(command.project, command.budget_id))
         if budget is not None:
@@ -61,9 +61,11 @@ def _check_parents(account: Account, tx: Transaction) -> None:
         above = next((row.parent for row, _ in found.values()), None)
 
 
-def _put_budget(budget: Budget, by: str, tx: Transaction) -> tuple[Put, Sequence[Decision]]:
-    check_budget(budget)
+def _put_budget(command: PutBudget, tx: Transaction) -> tuple[Put, Sequence[Decision]]:
+    budget = check_budget(command.budget)
     before = tx.budget(Ref(budget.project, budget.id))
+    if before is not None and command.is_anchor_kept:
+        budget = replace(budget, window=replace(budget.window, anchor_at=before.window.anchor_at))
     if before is not None and before.has_same_rule(budget):
         budget = replace(budget, key=before.key)
         if budget == before:
@@ -73,7 +75,7 @@ def _put_budget(budget: Budget, by: str, tx: Transaction) -> tuple[Put, Sequence
     if before is not None:
         tx.retire_budget(before)
     budget = tx.put_budget(replace(budget, key=0))
-    return Put(is_changed=True), _open_with_history(budget, before, by, tx)
+    return Put(is_changed=True), _open_with_history(budget, before, command.by, tx)
 
 
 def _open_with_history(budget: Budget, before: Budget | None, by: str, tx: Transaction) -> list[Decision]:

@@ -1,0 +1,391 @@
+"""BudgetManager: a budget for each user, kept in a database.
+
+LiteLLM's documented class, with what its page promises: updates are durable and never lost, in any number of
+threads and processes, and a budget resets by its duration without anyone calling anything.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import outlay
+from outlay.domain.accounts import check_name
+from outlay.domain.budgets import MODES, Budget, Mode, Period, running_period
+from outlay.domain.commands import PutBudget, Record, Reset
+from outlay.domain.money import parse_usd, usd_float
+from outlay.domain.windows import SECOND
+from outlay.errors import InvalidValueError, UnknownUserError
+from outlay.guards import Guard
+from outlay.ledger.clock import Clock, as_clock
+from outlay.ledger.ids import new_id
+from outlay.ledger.ledger import Ledger
+from outlay.ledger.store import Reader
+from outlay.ledger.user_budgets import (
+    DURATIONS,
+    duration_of,
+    user_account,
+    user_budget,
+    user_budget_id,
+    user_of_account,
+)
+
+if TYPE_CHECKING:
+    from outlay.answers import Answer
+    from outlay.pricing.book import PriceBook
+    from outlay.spend import Spend
+    from outlay.streams import AsyncStream, Stream
+    from outlay.user_reservation import UserReservation
+
+UserRecord = dict[str, Any]
+"""A user's record, as LiteLLM's: `total_budget`, `current_cost`, `model_cost`; with a duration also
+`duration` (days), `created_at` and `last_updated_at` (seconds since the epoch)."""
+
+_LATEST_SECONDS: Final = 4_102_444_800.0
+
+
+class BudgetManager:
+    """Budgets of a project's users.
+
+    Args:
+        project_name: the namespace; projects never see each other's users.
+        client_type: `local`: a database on this machine (`OUTLAY_DATABASE_URL`, else `outlay.db` here).
+        api_base: the address of a hosted service, for `hosted`.
+        headers: sent to a hosted service.
+        mode: `crossing` (calls are admitted until a budget is used up), `hard` (only what surely fits) or
+            `soft`, for budgets that `create_budget` makes.
+        clock: for tests: a `FakeClock`, or a callable that returns the time.
+        database_url: instead of `OUTLAY_DATABASE_URL`.
+
+    Raises:
+        InvalidValueError: (a ValueError) one of these cannot be used; the message names it.
+
+    All methods may raise `StoreError` or `LedgerError` where the database cannot be used; nothing is lost
+    then, and nothing half done.
+    """
+
+    def __init__(
+        self,
+        project_name: str,
+        client_type: str = "local",
+        api_base: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        mode: Mode = "crossing",
+        clock: object = None,
+        database_url: str | None = None,
+    ) -> None:
+        self.project_name = check_name(project_name, "project_name")
+        self.client_type = _check_client(client_type, api_base)
+        self.api_base = api_base
+        self.headers = dict(headers or {})
+        self.mode = _check_mode(mode)
+        self._clock = as_clock(clock)
+        self._ledger = _ledger(database_url, None if clock is None else self._clock)
+
+    # Users and their budgets.
+
+    def create_budget(
+        self,
+        total_budget: float,
+        user: str,
+        duration: str | None = None,
+        created_at: float | None = None,
+        *,
+        mode: Mode | None = None,
+    ) -> UserRecord:
+        """Give a user a budget, or change it: what was spent stays, and `created_at` unless given.
+
+        Args:
+            total_budget: USD.
+            user: any name.
+            duration: `daily`, `weekly`, `monthly`, `yearly`, or None for a budget that never resets. Periods
+                are anchored at `created_at`; a new duration recomputes the running one from the journal.
+            created_at: seconds since the epoch; now by default.
+            mode: instead of the manager's.
+
+        Returns:
+            The user's record.
+
+        Raises:
+            InvalidValueError: (a ValueError) a negative, NaN or infinite budget, an unknown duration or mode.
+        """
+        limit = parse_usd(total_budget, "total_budget")
+        chosen = self.mode if mode is None else _check_mode(mode)
+        anchor = self._clock.wall() if created_at is None else _check_seconds(created_at)
+        budget = user_budget(self.project_name, user, limit, duration, anchor, chosen)
+        self._ledger.execute(PutBudget(budget, "create_budget", is_anchor_kept=created_at is None))
+        return self._record(user)
+
+    def is_valid_user(self, user: str) -> bool:
+        """Whether the user has a budget."""
+        with self._ledger.read() as reader:
+            return reader.budget(self.project_name, user_budget_id(user)) is not None
+
+    def get_users(self) -> list[str]:
+        """All users with a budget, by name."""
+        with self._ledger.read() as reader:
+            budgets = reader.budgets(self.project_name)
+        return [user_of_account(each.account) for each in budgets if each.id == f"{each.account}/usd"]
+
+    @property
+    def user_dict(self) -> dict[str, UserRecord]:
+        """Each user's record, as of now. A copy: changing it changes nothing."""
+        return {user: self._record(user) for user in self.get_users()}
+
+    # What they spent.
+
+    def projected_cost(self, model: str, messages: Sequence[Mapping[str, Any]], user: str) -> float:
+        """What the user will have spent after this prompt: the current cost and the prompt's, in USD."""
+        from outlay.pricing.text import cost_of_prompt
+        from outlay.providers.target import split_model
+
+        current = self.get_current_cost(user)
+        provider, name = split_model(model)
+        return current + usd_float(
+            cost_of_prompt(self._book(), provider, name, messages, at=self._clock.wall()).nanos
+        )
+
+    def get_total_budget(self, user: str) -> float:
+        """The user's budget in USD."""
+        with self._ledger.read() as reader:
+            return usd_float(self._budget(reader, user).limit)
+
+    def get_current_cost(self, user: str) -> float:
+        """What the user spent in the running period, in USD."""
+        with self._ledger.read() as reader:
+            return usd_float(_running(reader, self._budget(reader, user)).settled)
+
+    def get_model_cost(self, user: str) -> dict[str, float]:
+        """What the user spent in the running period by model, in USD."""
+        with self._ledger.read() as reader:
+            return _by_model(reader, _running(reader, self._budget(reader, user)))
+
+    def update_cost(
+        self,
+        user: str,
+        completion_obj: object = None,
+        model: str | None = None,
+        input_text: str | None = None,
+        output_text: str | None = None,
+    ) -> dict[str, UserRecord]:
+        """Charge a user for a completion, or for texts; durable when it returns.
+
+        A completion that was already charged to this user through the manager is not charged twice.
+
+        Args:
+            user: who pays.
+            completion_obj: Outlay's, OpenAI's or LiteLLM's object, or a dict.
+            model: with the texts; or to name the model of a completion that does not.
+            input_text: the prompt.
+            output_text: the answer; may be empty.
+
+        Returns:
+            `{"user": record}`.
+
+        Raises:
+            InvalidValueError: (a ValueError) neither a completion nor a model with texts was given.
+            PriceUnknownError: the model has no price.
+            UnknownUserError: (a KeyError) no such user.
+        """
+        spend = self._spend(completion_obj, model, input_text, output_text)
+        account = user_account(user)
+        with self._ledger.read() as reader:
+            self._budget(reader, user)
+        key = None if spend.completion_key is None else f"{account}:{spend.completion_key}"
+        self._ledger.execute(
+            Record(
+                self.project_name,
+                new_id(),
+                (account,),
+                spend.nanos,
+                spend.usage.total_tokens,
+                usage=dict(spend.usage.counts),
+                source=spend.source,
+                provider=spend.provider,
+                model=spend.model,
+                price_version=spend.price_version,
+                completion_key=key,
+            )
+        )
+        return {"user": self._record(user)}
+
+    # Resets.
+
+    def reset_cost(self, user: str) -> dict[str, UserRecord]:
+        """Start a new period for the user now; what was spent before stays in the journal."""
+        with self._ledger.read() as reader:
+            self._budget(reader, user)
+        self._ledger.execute(Reset(self.project_name, new_id(), user_budget_id(user), "reset_cost"))
+        return {"user": self._record(user)}
+
+    def reset_on_duration(self, user: str) -> None:
+        """Reset the user if their period has ended. Periods end by themselves: this only checks the user."""
+        with self._ledger.read() as reader:
+            self._budget(reader, user)
+
+    def update_budget_all_users(self) -> None:
+        """Reset all whose period has ended. Periods end by themselves; due reservations expire here."""
+        self._ledger.sweep()
+
+    def save_data(self) -> dict[str, str]:
+        """Everything is durable already."""
+        self._ledger.sweep()
+        return {"status": "success"}
+
+    # Calls under a user's budget.
+
+    def completion(
+        self, *, user: str, model: str, messages: Sequence[Mapping[str, Any]], **options: Any
+    ) -> Answer | Stream:
+        """Check, call and charge as one step. Arguments and errors as `outlay.completion`."""
+        return outlay.completion(model, messages, user=user, budget_manager=self, **options)
+
+    async def acompletion(
+        self, *, user: str, model: str, messages: Sequence[Mapping[str, Any]], **options: Any
+    ) -> Answer | AsyncStream:
+        """Check, call and charge as one step. As `completion`, for event loops."""
+        return await outlay.acompletion(model, messages, user=user, budget_manager=self, **options)
+
+    def reserve(
+        self,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        max_tokens: int | None = None,
+        *,
+        hold_seconds: float = 720.0,
+        **options: Any,
+    ) -> UserReservation:
+        """Hold the bound of a call that you make yourself, and settle with what it cost:
+
+            with manager.reserve("alice", "gpt-4o", messages, max_tokens=500) as reservation:
+                reply = client.chat.completions.create(…, max_tokens=reservation.max_tokens)
+                reservation.settle(reply)
+
+        What is not settled or voided stays held, and after `hold_seconds` the whole hold is presumed spent.
+
+        Raises:
+            BudgetExceededError: the budget cannot hold it.
+            PriceUnknownError, CostUnboundedError: the call has no bound.
+            UnknownUserError: (a KeyError) no such user.
+        """
+        from outlay.user_reservation import UserReservation
+
+        body = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens}), **options}
+        return UserReservation(self.guard(user), self._book(), model, body, hold_seconds, self._clock.wall)
+
+    def guard(self, user: str) -> Guard:
+        """What makes a call obey this user's budget: for `outlay.completion(budget_manager=…)`."""
+        with self._ledger.read() as reader:
+            self._budget(reader, user)
+        return Guard(self._ledger, self.project_name, user_account(user), outlay.budget_wait_seconds)
+
+    def close(self) -> None:
+        """Close the database. The manager opens it again when it is used again."""
+        self._ledger.close()
+
+    def _spend(
+        self, completion: object, model: str | None, input_text: str | None, output_text: str | None
+    ) -> Spend:
+        from outlay.spend import spend_of_completion, spend_of_text
+
+        at = self._clock.wall()
+        if completion is not None:
+            return spend_of_completion(self._book(), completion, model=model, at=at)
+        if model is None or (input_text is None and output_text is None):
+            raise InvalidValueError(
+                "update_cost needs completion_obj, or model with input_text and output_text"
+            )
+        return spend_of_text(self._book(), model, input_text or "", output_text or "", at=at)
+
+    def _book(self) -> PriceBook:
+        from outlay.completions import price_book
+
+        return price_book()
+
+    def _budget(self, reader: Reader, user: str) -> Budget:
+        budget = reader.budget(self.project_name, user_budget_id(user))
+        if budget is None:
+            raise UnknownUserError(
+                f"project {self.project_name!r} has no user {user!r}: call create_budget first"
+            )
+        return budget
+
+    def _record(self, user: str) -> UserRecord:
+        with self._ledger.read() as reader:
+            budget = self._budget(reader, user)
+            period = _running(reader, budget)
+            by_model = _by_model(reader, period)
+        record: UserRecord = {
+            "total_budget": usd_float(budget.limit),
+            "current_cost": usd_float(period.settled),
+            "model_cost": by_model,
+        }
+        duration = duration_of(budget.window)
+        if duration is not None:
+            record["duration"] = DURATIONS[duration][1]
+            record["created_at"] = budget.window.anchor_at / SECOND
+            record["last_updated_at"] = period.starts_at / SECOND
+        return record
+
+
+def _running(reader: Reader, budget: Budget) -> Period:
+    newest = reader.newest_periods((budget.key,)).get(budget.key)
+    return running_period(budget, newest, reader.now())
+
+
+def _by_model(reader: Reader, period: Period) -> dict[str, float]:
+    totals = reader.model_totals(period.budget_key, period.starts_at)
+    return {model: usd_float(nanos) for model, nanos in totals.items() if nanos}
+
+
+def _check_client(client_type: str, api_base: str | None) -> str:
+    if client_type not in ("local", "hosted"):
+        raise InvalidValueError(f"client_type must be local or hosted, not {client_type!r}")
+    if client_type == "hosted":
+        if not (api_base or os.environ.get("OUTLAY_API_BASE")):
+            raise InvalidValueError(
+                "client_type hosted needs api_base, or OUTLAY_API_BASE in the environment"
+            )
+        raise InvalidValueError(
+            "client_type hosted is not part of this version: use local, which many processes may share"
+        )
+    return client_type
+
+
+def _check_mode(mode: Mode) -> Mode:
+    if mode not in MODES:
+        raise InvalidValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    return mode
+
+
+def _check_seconds(created_at: object) -> int:
+    is_number = isinstance(created_at, int | float) and not isinstance(created_at, bool)
+    if not is_number or not math.isfinite(created_at) or not 0 <= created_at < _LATEST_SECONDS:  # type: ignore[arg-type,operator]
+        raise InvalidValueError(f"created_at must be seconds since 1970, not {created_at!r}")
+    return round(cast(float, created_at) * SECOND)
+
+
+# One ledger for each database file: a program that makes a manager for each request opens it once.
+_LEDGERS: dict[Path, Ledger] = {}
+_LEDGERS_LOCK = threading.Lock()
+os.register_at_fork(after_in_child=lambda: globals().update(_LEDGERS_LOCK=threading.Lock()))
+
+
+def _ledger(database_url: str | None, clock: Clock | None) -> Ledger:
+    from outlay.bootstrap import open_ledger
+    from outlay.settings import Settings
+
+    settings = Settings.from_environment(database_url=database_url)
+    if clock is not None:
+        return open_ledger(settings, clock)
+    path = settings.database_path.absolute()
+    with _LEDGERS_LOCK:
+        if path not in _LEDGERS:
+            _LEDGERS[path] = open_ledger(settings)
+        return _LEDGERS[path]

@@ -1,0 +1,225 @@
+"""`completion`, `embedding` and their async twins: calls to any provider that budgets watch.
+
+Each is guarded by `outlay.max_budget`, and with `user=` and `budget_manager=` by that user's budget. What a
+caller passes beyond the named arguments goes to the provider as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import outlay
+from outlay.answers import Answer
+from outlay.errors import InvalidValueError
+from outlay.process_budget import PROCESS_BUDGET
+
+if TYPE_CHECKING:
+    from outlay.calls import Call
+    from outlay.guards import Guard
+    from outlay.pricing.book import PriceBook
+    from outlay.pricing.caps import Endpoint
+    from outlay.providers.transport import Timeouts, Transport
+    from outlay.streams import AsyncStream, Stream
+
+_OWN_PRICE_FIELDS: Final = ("input_cost_per_token", "output_cost_per_token")
+_NOT_HERE: Final = {
+    "num_retries": "Outlay sends a call once; repeat it yourself when it fails",
+    "max_retries": "Outlay sends a call once; repeat it yourself when it fails",
+    "fallbacks": "call the other model yourself when this one fails",
+    "mock_response": "use outlay.testing.provider, a real server with scripted answers",
+}
+
+
+class Guarding(Protocol):
+    """What `budget_manager=` must be able to do: a BudgetManager."""
+
+    def guard(self, user: str) -> Guard:
+        """The guard of one user's budget."""
+
+
+def completion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: bool = False,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer | Stream:
+    """Ask a model for a chat completion.
+
+    Args:
+        model: `gpt-4o`, `groq/llama-3.3-70b-versatile` … (`provider/model`).
+        messages: as OpenAI's API takes them.
+        stream: give an iterator of chunks instead of the whole answer.
+        user: whose budget to charge, with `budget_manager`; without one it goes to the provider.
+        budget_manager: the BudgetManager that keeps the user's budget.
+        options: `api_key`, `api_base`, `timeout` (seconds for the whole call), `tags`, `extra_body`,
+            `custom_llm_provider`, `input_cost_per_token` and `output_cost_per_token` (USD); the rest goes to
+            the provider.
+
+    Raises:
+        BudgetExceededError: a budget refuses; nothing was sent.
+        PriceUnknownError, CostUnboundedError: a budget applies and the cost has no bound; nothing was sent.
+        InvalidValueError: an argument cannot be used; the message names it.
+        ProviderError: the provider failed.
+        StoreError, LedgerError: the ledger cannot be used; nothing was sent.
+    """
+    body = {"messages": messages, **({"stream": True} if stream else {})}
+    return _run(_call("chat", model, body, user, budget_manager, options), stream=stream)
+
+
+async def acompletion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: bool = False,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer | AsyncStream:
+    """Ask a model for a chat completion. As `completion`, for event loops."""
+    body = {"messages": messages, **({"stream": True} if stream else {})}
+    return await _run_async(_call("chat", model, body, user, budget_manager, options), stream=stream)
+
+
+def embedding(
+    model: str,
+    input: str | Sequence[Any],
+    *,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer:
+    """Ask a model for embeddings of a text, texts, or token lists. As `completion` otherwise."""
+    answer = _run(_call("embeddings", model, {"input": input}, user, budget_manager, options), stream=False)
+    assert isinstance(answer, Answer)  # noqa: S101 # not a stream
+    return answer
+
+
+async def aembedding(
+    model: str,
+    input: str | Sequence[Any],
+    *,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer:
+    """Ask a model for embeddings. As `embedding`, for event loops."""
+    call = _call("embeddings", model, {"input": input}, user, budget_manager, options)
+    answer = await _run_async(call, stream=False)
+    assert isinstance(answer, Answer)  # noqa: S101 # not a stream
+    return answer
+
+
+def current_cost() -> float:
+    """What this process spent through Outlay, in USD."""
+    return PROCESS_BUDGET.current_cost()
+
+
+def price_book() -> PriceBook:
+    """The price book of this process: the file `OUTLAY_PRICES` names, then genai-prices."""
+    return _price_book()
+
+
+def _run(call: Call, *, stream: bool) -> Answer | Stream:
+    from outlay.loop_thread import LOOP
+    from outlay.streams import Stream
+
+    return LOOP.run(Stream.open(call)) if stream else LOOP.run(call.answer())
+
+
+async def _run_async(call: Call, *, stream: bool) -> Answer | AsyncStream:
+    import asyncio
+
+    from outlay.calls import keep, shielded
+    from outlay.streams import AsyncStream
+
+    if stream:
+        return await AsyncStream.open(call)
+    return await shielded(call, keep(asyncio.ensure_future(call.answer())))
+
+
+def _call(
+    endpoint: Endpoint,
+    model: str,
+    body: dict[str, Any],
+    user: str | None,
+    budget_manager: Guarding | None,
+    options: dict[str, Any],
+) -> Call:
+    from outlay.calls import Call, Plan
+    from outlay.ledger.clock import SystemClock
+    from outlay.providers.target import resolve
+
+    for name, remedy in _NOT_HERE.items():
+        if options.pop(name, None):
+            raise InvalidValueError(f"{name} is not an argument here: {remedy}")
+    target = resolve(
+        model,
+        api_key=options.pop("api_key", None),
+        api_base=options.pop("api_base", None) or options.pop("base_url", None),
+        provider=options.pop("custom_llm_provider", None),
+    )
+    own_price = {name: options.pop(name) for name in _OWN_PRICE_FIELDS if options.get(name) is not None}
+    is_on = PROCESS_BUDGET.is_on(outlay.max_budget)
+    guards = _guards(user, budget_manager, is_on=is_on)
+    if user is not None and budget_manager is None:
+        body["user"] = user
+    timeouts = _timeouts(options.pop("timeout", None))
+    tags = tuple(options.pop("tags", None) or ())
+    body = {"model": model, **body, **options.pop("extra_body", {}), **options}
+    plan = Plan(
+        endpoint,
+        target,
+        {name: value for name, value in body.items() if value is not None},
+        guards,
+        _price_book(),
+        timeouts,
+        SystemClock().wall(),
+        own_price,
+        default_max_tokens=outlay.default_max_tokens,
+        tags=tags,
+        count=None if is_on else PROCESS_BUDGET.count,
+    )
+    return Call(plan, _transport())
+
+
+def _guards(user: str | None, budget_manager: Guarding | None, *, is_on: bool) -> list[Guard]:
+    guards = []
+    if is_on:
+        guards.append(PROCESS_BUDGET.guard(outlay.max_budget, outlay.budget_mode, outlay.budget_wait_seconds))
+    if budget_manager is not None:
+        if user is None:
+            raise InvalidValueError("budget_manager needs user: name whose budget to charge")
+        guards.append(budget_manager.guard(user))
+    return guards
+
+
+def _timeouts(timeout: object) -> Timeouts:
+    from outlay.providers.transport import Timeouts
+
+    if timeout is None:
+        return Timeouts()
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 86_400:
+        raise InvalidValueError(f"timeout must be seconds above 0, at most a day; not {timeout!r}")
+    return Timeouts(
+        min(10.0, timeout), first_byte_seconds=timeout, between_chunks_seconds=timeout, total_seconds=timeout
+    )
+
+
+@lru_cache(maxsize=1)
+def _price_book() -> PriceBook:
+    from outlay.bootstrap import open_price_book
+    from outlay.settings import Settings
+
+    return open_price_book(Settings.from_environment())
+
+
+@lru_cache(maxsize=1)
+def _transport() -> Transport:
+    from outlay.providers.transport import Transport
+
+    return Transport()

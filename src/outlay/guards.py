@@ -1,0 +1,158 @@
+"""Guards: the budgets that watch one call. Each is an account in some ledger; all must hold the estimate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from outlay.domain.commands import Amount, Reserve, Settle, Void
+from outlay.domain.entries import Source, VoidReason
+from outlay.domain.outcomes import Reserved
+from outlay.errors import BudgetExceededError, LedgerError, OutlayError, StoreError
+from outlay.ledger.clock import SystemClock
+from outlay.ledger.ids import new_id
+from outlay.ledger.ledger import Ledger
+
+log = logging.getLogger("outlay")
+
+SPARE_SECONDS: Final = 120
+"""What a hold outlasts the longest possible call by: a minute to drain and a minute to settle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """An account whose budgets a call must fit, and for how long it may wait for others' reservations."""
+
+    ledger: Ledger
+    project: str
+    account: str
+    wait_seconds: float = 0.0
+    is_plain: bool = False
+    """Whether its refusal says no more than LiteLLM's own message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a call asks its guards to hold. Money is nanos, `hold_seconds` the longest it may take."""
+
+    input_nanos: int
+    nanos_per_output_token: int
+    input_tokens: int
+    tokens_per_output_token: int
+    wanted_output_tokens: int
+    least_output_tokens: int
+    hold_seconds: float
+    provider: str
+    model: str
+    price_version: str
+    tags: tuple[str, ...] = ()
+
+
+class Held:
+    """The reservations of one call, one a guard, from `reserve` to `settle` or `void`."""
+
+    def __init__(self, guards: Sequence[Guard]) -> None:
+        self._guards = guards
+        self._ids: list[tuple[Guard, str]] = []
+        self.output_cap: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._guards)
+
+    async def reserve(self, want: Want) -> None:
+        """Hold the estimate on every guard, or on none.
+
+        Raises:
+            BudgetExceededError, AccountBlockedError: a guard refuses.
+            LedgerError, StoreError: a ledger cannot be used.
+        """
+        clock = SystemClock()
+        asked_at = clock.boot()
+        cap = want.wanted_output_tokens
+        for guard in self._guards:
+            try:
+                reserved = await self._reserve(guard, want, cap)
+            except BaseException:
+                await self.void("never_sent")
+                raise
+            cap = cap if reserved.output_cap is None else reserved.output_cap
+            if clock.boot() - asked_at > want.hold_seconds * 1_000_000 / 2:
+                await self.void("never_sent")
+                raise LedgerError("the call stood still for too long after it was admitted: repeat it")
+        self.output_cap = cap
+
+    async def _reserve(self, guard: Guard, want: Want, cap: int) -> Reserved:
+        id = new_id()
+        command = Reserve(
+            guard.project,
+            id,
+            (guard.account,),
+            {
+                "usd": Amount(want.input_nanos, want.nanos_per_output_token),
+                "tokens": Amount(want.input_tokens, want.tokens_per_output_token),
+            },
+            round(want.hold_seconds * 1_000_000),
+            cap if want.nanos_per_output_token or want.tokens_per_output_token else None,
+            min(want.least_output_tokens, cap),
+            provider=want.provider,
+            model=want.model,
+            price_version=want.price_version,
+            tags=want.tags,
+        )
+        try:
+            reserved = await guard.ledger.reserve_async(command, wait_seconds=guard.wait_seconds)
+        except BudgetExceededError as error:
+            if guard.is_plain and error.current_cost >= error.max_budget:
+                raise _plain(error) from None
+            raise
+        self._ids.append((guard, id))
+        return reserved
+
+    async def settle(
+        self,
+        usd_nanos: int | None,
+        tokens: int,
+        usage: Mapping[str, int],
+        source: Source,
+        *,
+        price_version: str | None = None,
+        completion_key: str | None = None,
+        detail: Mapping[str, object],
+    ) -> None:
+        """Charge every guard. A ledger that fails keeps the hold, which is then presumed at its expiry."""
+        for guard, id in self._ids:
+            key = None if completion_key is None else f"{guard.account}:{completion_key}"
+            command = Settle(
+                guard.project,
+                id,
+                usd_nanos,
+                tokens,
+                dict(usage),
+                source,
+                price_version,
+                key,
+                dict(detail),
+            )
+            await self._end(guard, command)
+
+    async def void(self, reason: VoidReason) -> None:
+        """Give back every hold: nothing was billed."""
+        for guard, id in self._ids:
+            await self._end(guard, Void(guard.project, id, reason))
+        self._ids.clear()
+
+    async def _end(self, guard: Guard, command: Settle | Void) -> None:
+        try:
+            await guard.ledger.execute_async(command)
+        except (LedgerError, StoreError) as error:
+            kind = type(command).__name__.lower()
+            log.warning("could not %s %s (it stays held, then presumed): %s", kind, command.id, error)
+
+
+def _plain(error: BudgetExceededError) -> OutlayError:
+    """The same refusal in LiteLLM's words alone."""
+    plain = BudgetExceededError(error.current_cost, error.max_budget)
+    plain.__dict__.update({name: value for name, value in error.__dict__.items() if name != "message"})
+    return plain

@@ -1,0 +1,132 @@
+"""A reservation on a user's budget, for calls that a program makes itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from outlay.domain.entries import VoidReason
+from outlay.domain.money import parse_usd
+from outlay.errors import InvalidValueError
+from outlay.guards import Guard, Held, Want
+from outlay.pricing.book import PriceBook
+from outlay.pricing.estimate import estimate
+from outlay.providers.target import split_model
+from outlay.spend import Spend, spend_of_completion, spend_of_text
+
+log = logging.getLogger("outlay")
+
+
+class UserReservation:
+    """The bound of one call, held on a user's budget while the `with` block runs.
+
+    `max_tokens` is the output cap that the hold covers: send the call with it.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        book: PriceBook,
+        model: str,
+        body: Mapping[str, Any],
+        hold_seconds: float,
+        now: Callable[[], int],
+    ) -> None:
+        self._held = Held([guard])
+        self._book = book
+        self._model = model
+        self._body = body
+        self._hold_seconds = hold_seconds
+        self._now = now
+        self._has_ended = False
+        self.max_tokens = 0
+
+    def settle(
+        self,
+        completion_obj: object = None,
+        *,
+        cost: float | None = None,
+        input_text: str | None = None,
+        output_text: str | None = None,
+    ) -> None:
+        """Charge what the call cost: a completion, texts, or an amount of USD. Once.
+
+        Raises:
+            InvalidValueError: nothing of these was given, or it cannot be charged.
+        """
+        spend = self._spend(completion_obj, cost, input_text, output_text)
+        self._end(
+            self._held.settle(
+                spend.nanos,
+                spend.usage.total_tokens,
+                spend.usage.counts,
+                spend.source,
+                price_version=spend.price_version or None,
+                completion_key=spend.completion_key,
+                detail={},
+            )
+        )
+
+    def void(self, reason: VoidReason = "never_sent") -> None:
+        """Give the hold back: the call was `never_sent`, `rejected` (4xx), or a `provider_error` (5xx)."""
+        self._end(self._held.void(reason))
+
+    def __enter__(self) -> Self:
+        provider, name = split_model(self._model)
+        price = self._book.price(provider, name, at=self._now())
+        bound = estimate(
+            self._body, endpoint="chat", provider=provider, model=name, price=price, book=self._book
+        )
+        want = Want(
+            bound.input_nanos,
+            bound.nanos_per_output_token,
+            bound.input_tokens + bound.extra_output_tokens,
+            bound.output_multiplier,
+            bound.wanted_output_tokens,
+            bound.least_output_tokens,
+            self._hold_seconds,
+            provider,
+            self._model,
+            price.version,
+        )
+        _wait(self._held.reserve(want))
+        self.max_tokens = self._held.output_cap or 0
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._has_ended:
+            log.warning(
+                "a reservation was neither settled nor voided: it stays held, then is presumed spent (%s s)",
+                self._hold_seconds,
+            )
+
+    def _spend(
+        self, completion: object, cost: float | None, input_text: str | None, output_text: str | None
+    ) -> Spend:
+        at = self._now()
+        if completion is not None:
+            return spend_of_completion(self._book, completion, model=self._model, at=at)
+        if cost is not None:
+            from outlay.pricing.usage import Usage
+
+            return Spend(parse_usd(cost, "cost"), Usage(), "manual", "", self._model, "")
+        if input_text is None and output_text is None:
+            raise InvalidValueError("settle needs a completion, a cost, or input_text and output_text")
+        return spend_of_text(self._book, self._model, input_text or "", output_text or "", at=at)
+
+    def _end(self, ending: Coroutine[Any, Any, None]) -> None:
+        if self._has_ended:
+            ending.close()
+            raise InvalidValueError("this reservation was settled or voided before")
+        _wait(ending)
+        self._has_ended = True
+
+
+def _wait(coroutine: Coroutine[Any, Any, None]) -> None:
+    from outlay.loop_thread import LOOP
+
+    LOOP.run(coroutine)
