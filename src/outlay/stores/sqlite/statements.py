@@ -82,9 +82,13 @@ ON CONFLICT DO UPDATE SET ends_at = excluded.ends_at, granted = excluded.granted
 
 PRUNE_PERIODS: Final = "DELETE FROM periods WHERE budget_key = ? AND ends_at <= ? AND reserved = 0"
 
+# The sum is made before the insert: a CHECK looks at the row to be inserted, not at what the conflict makes.
 ADD_MODEL_TOTAL: Final = """
-INSERT INTO model_totals (budget_key, starts_at, model, settled) VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET settled = settled + excluded.settled
+INSERT INTO model_totals (budget_key, starts_at, model, settled)
+SELECT ?1, ?2, ?3, ?4 + coalesce(
+    (SELECT settled FROM model_totals WHERE budget_key = ?1 AND starts_at = ?2 AND model = ?3), 0)
+WHERE true
+ON CONFLICT DO UPDATE SET settled = excluded.settled
 """
 
 RESERVATION_COLUMNS: Final = """
