@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import apsw
+import msgspec
 
 from outlay.errors import (
     DatabaseCorruptError,
@@ -27,7 +28,7 @@ def translate(error: Exception, path: str) -> OutlayError:
         )
     elif isinstance(error, apsw.ReadOnlyError):
         ours = DatabaseReadOnlyError(f"{path} cannot be written: make the file and its folder writable")
-    elif isinstance(error, apsw.CorruptError | apsw.NotADBError):
+    elif isinstance(error, apsw.CorruptError | apsw.NotADBError | msgspec.DecodeError):
         ours = DatabaseCorruptError(
             f"{path} is damaged or is no database ({error}): restore it from a backup, or name another file; "
             "it was not changed"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from outlay.errors import OutlayError
 from outlay.ledger.clock import Clock, SystemClock
@@ -105,7 +106,7 @@ class SQLiteStore:
                     yield SQLiteReader(connection, self._clock)
                 finally:
                     connection.execute("COMMIT")
-            except apsw.Error as error:
+            except (apsw.Error, msgspec.DecodeError) as error:
                 raise translate(error, str(self.path)) from error
 
     def close(self) -> None:

@@ -1,0 +1,5 @@
+"""`python -m outlay.cli`."""
+
+from outlay.cli import main
+
+main()

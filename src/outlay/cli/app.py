@@ -1,0 +1,94 @@
+"""The command line put together: its commands, its global options, and how errors leave it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from outlay import __version__
+from outlay.cli import audit, balance, clock, entries, litellm_import, presumed, prices
+from outlay.cli.context import Options, remember
+from outlay.errors import OutlayError
+
+EXIT_ERROR = 2
+_INTERRUPTED = 130
+
+_EXAMPLES = """\b
+Examples:
+  outlay balance --account user:ada
+  outlay entries --since 24h --model gpt-4o --limit 20
+  outlay audit --database /var/lib/app/outlay.db
+  outlay price claude-sonnet-4-5
+  outlay import-litellm user_cost.json --project my-app
+
+The database is outlay.db in the working directory, unless OUTLAY_DATABASE_URL or --database names another.
+"""
+
+app = typer.Typer(
+    name="outlay",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("balance")(balance.show_balances)
+app.command("entries")(entries.show_entries)
+app.command("audit")(audit.run_audit)
+app.command("price")(prices.show_price)
+app.add_typer(presumed.app, name="presumed")
+app.command("import-litellm")(litellm_import.import_litellm)
+app.add_typer(clock.app, name="clock")
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"outlay {__version__}")
+        raise typer.Exit
+
+
+@app.callback(help="Budgets for LLM calls that hold.\n\n" + _EXAMPLES)
+def _globals(
+    context: typer.Context,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="The database: a path, or sqlite:///path.")
+    ] = None,
+    project: Annotated[
+        str | None, typer.Option(metavar="P", help="Only this project; all if not given.")
+    ] = None,
+    version: Annotated[  # noqa: ARG001 # its callback does the work
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
+) -> None:
+    remember(context, Options(database, project))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code; an error is one line on stderr."""
+    try:
+        code = app(list(arguments), prog_name="outlay", standalone_mode=False)
+        sys.stdout.flush()
+    except OutlayError as error:
+        return _fail(error.message)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (typer.Abort, EOFError):
+        return _fail("stopped")
+    except Exception as error:  # the edge of the process: a wrong call is told, all else is a fault
+        explain = getattr(error, "format_message", None)
+        if explain is None:
+            raise
+        return _fail(f"{explain()} (see `outlay --help`)") if explain() else EXIT_ERROR
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    typer.echo(f"outlay: {' '.join(message.split())}", err=True)
+    return EXIT_ERROR

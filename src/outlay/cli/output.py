@@ -1,0 +1,77 @@
+"""How commands show things: tables, JSON, amounts and times."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from outlay.domain.budgets import Unit
+from outlay.ledger.refusals import amount_text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+NONE = "–"
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON value."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def make_table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """Begin a table; the columns in `numbers` are set to the right. Nothing is ever cut off."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table, as wide as the terminal."""
+    from rich.console import Console
+
+    Console(highlight=False, emoji=False).print(table)
+
+
+def cell(text: object) -> Any:
+    """A table's cell that shows a text as it is: brackets are no markup."""
+    from rich.text import Text
+
+    return Text(NONE if text is None or text == "" else printable(str(text)))
+
+
+def printable(text: str) -> str:
+    """A text from the database, with what would steer a terminal shown as an escape."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def amount_cell(amount: int, unit: Unit) -> str:
+    """An amount: `$1.5`, or a count."""
+    return amount_text(amount, unit) if unit == "usd" else f"{amount:,}"
+
+
+def time_text(moment: datetime | None) -> str:
+    """A time in UTC to the second; a dash for never."""
+    return NONE if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def make_progress(what: str) -> Progress | None:
+    """A progress bar on stderr, if somebody watches."""
+    if not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+    from rich.progress import Progress
+
+    progress = Progress(console=Console(stderr=True), transient=True)
+    progress.add_task(what, total=None)
+    return progress

@@ -1,0 +1,103 @@
+"""`outlay price`: what a model costs, and where that is from."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from outlay.cli.context import DatabaseOption, JsonOption, settings_of
+from outlay.cli.output import NONE, make_table, print_json, print_table
+
+if TYPE_CHECKING:
+    from outlay.pricing.price import Price
+
+_NANOS_PER_USD = 10**9
+_MILLION = 1_000_000
+
+
+def show_price(
+    context: typer.Context,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Such as gpt-4o or groq/llama-3.1-8b-instant.")
+    ],
+    database: DatabaseOption = None,
+    is_json: JsonOption = False,
+) -> None:
+    """Show the price of a model: its rates, limits and source, and the dearest that a call can meet.
+
+    OUTLAY_PRICES names a file with prices of your own.
+
+    \b
+    outlay price gpt-4o
+    outlay price anthropic/claude-sonnet-4-5 --json
+
+    JSON: {"provider", "model", "rates": [{unit, per, usd, tiers: [{above_input_tokens, usd}]}], "dearest":
+    {"input_usd_per_million", "output_usd_per_million"}, "context_window", "max_output_tokens", "is_free",
+    "source", "version"}; usd are decimal strings.
+    """
+    from time import time_ns
+
+    from outlay.bootstrap import open_price_book
+    from outlay.providers.target import split_model
+
+    provider, name = split_model(model)
+    book = open_price_book(settings_of(context, database))
+    price = book.price(provider, name, at=time_ns() // 1000)
+    bound = price.bound_rates(has_media=True)
+    facts = {
+        "provider": provider,
+        "model": name,
+        "rates": _rates(price),
+        "dearest": {
+            "input_usd_per_million": _usd(bound.input, _MILLION),
+            "output_usd_per_million": _usd(bound.output, _MILLION),
+        },
+        "context_window": book.context_window(provider, name),
+        "max_output_tokens": book.max_output_tokens(provider, name),
+        "is_free": price.is_free,
+        "source": price.origin,
+        "version": price.version,
+    }
+    if is_json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _rates(price: Price) -> list[dict[str, Any]]:
+    from outlay.pricing.units import lattice
+
+    rates = []
+    for key, rate in price.rates.items():
+        per = lattice().units[key].per
+        tiers = [{"above_input_tokens": start, "usd": _usd(above, per)} for start, above in rate.tiers]
+        rates.append({"unit": key, "per": per, "usd": _usd(rate.base, per), "tiers": tiers})
+    return rates
+
+
+def _usd(nanos: Fraction, per: int) -> str:
+    """Nanos for one as a decimal string of USD for `per`: exact, or to 15 digits where it has no end."""
+    usd = nanos * per / _NANOS_PER_USD
+    text = f"{Decimal(usd.numerator) / Decimal(usd.denominator):.15f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def _print(facts: dict[str, Any]) -> None:
+    typer.echo(f"{facts['provider']}/{facts['model']}{' (free)' if facts['is_free'] else ''}")
+    table = make_table("Unit", "USD", "Per", numbers=("USD", "Per"))
+    for rate in facts["rates"]:
+        table.add_row(rate["unit"].replace("_", " "), rate["usd"], f"{rate['per']:,}")
+        for tier in rate["tiers"]:
+            table.add_row(f"  above {tier['above_input_tokens']:,} input tokens", tier["usd"], "")
+    print_table(table)
+    dearest = facts["dearest"]
+    typer.echo(
+        f"Dearest that a call can meet: {dearest['input_usd_per_million']} USD in, "
+        f"{dearest['output_usd_per_million']} USD out, for a million tokens"
+    )
+    for name, key in (("Context window", "context_window"), ("Most output", "max_output_tokens")):
+        typer.echo(f"{name}: {NONE if facts[key] is None else f'{facts[key]:,} tokens'}")
+    typer.echo(f"Source: {facts['source']}, {facts['version']}")
