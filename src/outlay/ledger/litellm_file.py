@@ -13,8 +13,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from hashlib import blake2b
 from typing import Any, Final
-from urllib.parse import quote
 
 from outlay.domain.accounts import check_name
 from outlay.domain.budgets import Mode
@@ -107,7 +107,7 @@ def _plan_costs(plan: ImportPlan, reader: Reader, project: str, user: FileUser, 
             plan.ended.append(user.name)
         return
     for model, nanos in user.costs.items():
-        entry_id = f"litellm:{quote(user.name, safe='')}:{quote(model, safe='')}"
+        entry_id = _entry_id(user.name, model)
         before = reader.entry(project, entry_id)
         if before is None:
             plan.commands.append(_record(project, user.name, model, nanos, entry_id))
@@ -117,6 +117,10 @@ def _plan_costs(plan: ImportPlan, reader: Reader, project: str, user: FileUser, 
                 f"user {user.name!r}: model_cost[{model!r}] was imported before with another value: the "
                 "file was written since then. What was spent since belongs into update_cost"
             )
+
+
+def _entry_id(user: str, model: str) -> str:
+    return f"litellm:{blake2b(json.dumps([user, model]).encode(), digest_size=16).hexdigest()}"
 
 
 def _record(project: str, user: str, model: str, nanos: int, entry_id: str) -> Record:
