@@ -28,17 +28,20 @@ class Decision(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One budget that a request counts against: its running period and what the request needs of it."""
+    """One budget that a request counts against: its running period, and what the request needs of it.
+
+    `room` is what is available: below zero after a lowered limit or an overrun.
+    """
 
     budget: Budget
     period: Period
-    amount: Amount
+    fixed: int
+    per_output_token: int
+    room: int
 
-    @property
-    def room(self) -> int:
-        """What is available: below zero after a lowered limit or an overrun."""
-        period = self.period
-        return self.budget.limit + period.granted - period.settled - period.reserved
+    def needed(self, output_tokens: int) -> int:
+        """What the request needs with this output cap."""
+        return self.fixed + self.per_output_token * output_tokens
 
 
 ONE = Amount(1)
@@ -49,7 +52,7 @@ def decide_reserve(
     command: Reserve,
     accounts: tuple[str, ...],
     budgets: Sequence[Budget],
-    newest: Mapping[int, Period],
+    newest: Mapping[int, Period | None],
     now: int,
     fingerprint: bytes,
 ) -> Decision:
@@ -65,25 +68,17 @@ def decide_reserve(
     refusals = [line for line in lines if not _admits(line, output_tokens)]
     if refusals:
         return Decision(_refuse(command, refusals, lines, output_tokens))
-    periods, holds, remaining, alerts = [], [], None, []
-    for budget, period, amount in lines:
-        needed = amount.fixed + amount.per_output_token * output_tokens
-        holds.append(Hold(budget.key, period.starts_at, budget.unit, needed))
-        held = Period(
-            period.budget_key,
-            period.starts_at,
-            period.ends_at,
-            period.granted,
-            period.reserved + needed,
-            period.settled,
-            period.overrun,
-        )
+    periods, holds, alerts, remaining = [], [], [], None
+    for budget, period, fixed, per_output_token, room in lines:
+        needed = fixed + per_output_token * output_tokens
+        key, starts_at, ends_at, granted, reserved, settled, overrun = period
+        holds.append(Hold(key, starts_at, budget.unit, needed))
+        held = Period(key, starts_at, ends_at, granted, reserved + needed, settled, overrun)
         periods.append(held)
-        if budget.unit == "usd" and budget.mode != "soft":
-            room = budget.limit + held.granted - held.reserved - held.settled
-            remaining = room if remaining is None else min(remaining, room)
-        if budget.alert_percents or budget.mode == "soft":
+        if budget.mode == "soft" or budget.alert_percents:
             alerts += crossed(budget, period, held)
+        if budget.unit == "usd" and budget.mode != "soft":
+            remaining = room - needed if remaining is None else min(remaining, room - needed)
     amounts = {
         unit: amount.fixed + amount.per_output_token * output_tokens
         for unit, amount in command.amounts.items()
@@ -156,12 +151,12 @@ def decide_increase(
     for hold in reservation.holds:
         more = command.amounts.get(hold.unit, 0)
         holds.append(hold._replace(amount=hold.amount + more))
-        period = periods[PeriodKey(hold.budget_key, hold.starts_at)]
+        period = periods[hold.period_key]
         budget = budgets.get(hold.budget_key)
         if budget is not None and more:
-            line = Line(budget, period, Amount(more))
+            line = _line(budget, period, Amount(more))
             if not _admits(line, 0):
-                return Decision(_refusal(line, more, None))
+                return Decision(_refusal(line, 0, None))
         changed.append(period._replace(reserved=period.reserved + more))
     amounts = {
         unit: reservation.amounts.get(unit, 0) + command.amounts.get(unit, 0)
@@ -203,7 +198,7 @@ def crossed(budget: Budget, before: Period, after: Period) -> list[Alert]:
 
 
 def _lines(
-    command: Reserve, budgets: Sequence[Budget], newest: Mapping[int, Period], now: int
+    command: Reserve, budgets: Sequence[Budget], newest: Mapping[int, Period | None], now: int
 ) -> tuple[list[Line], Refusal | None]:
     """Find what counts against which period; refuse what has no amount where one is needed."""
     lines = []
@@ -217,9 +212,16 @@ def _lines(
         if command.unbounded_reason is not None and budget.mode != "soft" and _is_metered(budget.unit):
             return [], _unpriced(command, budget, "cost_unbounded")
         if amount.fixed or amount.per_output_token:
-            period = running_period(budget, newest.get(budget.key), now)
-            lines.append(Line(budget, period, amount))
+            period = newest.get(budget.key)
+            if period is None or now >= period.ends_at:
+                period = running_period(budget, period, now)
+            lines.append(_line(budget, period, amount))
     return lines, None
+
+
+def _line(budget: Budget, period: Period, amount: Amount) -> Line:
+    room = budget.limit + period.granted - period.settled - period.reserved
+    return Line(budget, period, amount.fixed, amount.per_output_token, room)
 
 
 def _amount(command: Reserve, budget: Budget) -> Amount | None:
@@ -240,57 +242,43 @@ def _granted_cap(command: Reserve, lines: Sequence[Line]) -> int | None:
     cap = command.wanted_output_tokens
     if cap is None:
         return None
-    for line in lines:
-        if line.budget.mode == "hard" and line.amount.per_output_token:
-            cap = min(cap, (line.room - line.amount.fixed) // line.amount.per_output_token)
+    for budget, _, fixed, per_output_token, room in lines:
+        if per_output_token and budget.mode == "hard":
+            cap = min(cap, (room - fixed) // per_output_token)
     return max(cap, command.least_output_tokens)
 
 
 def _admits(line: Line, output_tokens: int) -> bool:
-    budget, period, amount = line
-    if budget.mode == "soft":
-        return True
-    room = budget.limit + period.granted - period.settled - period.reserved
-    if budget.mode == "crossing" and _is_metered(budget.unit):
-        return room > 0
-    return amount.fixed + amount.per_output_token * output_tokens <= room
+    budget, _, fixed, per_output_token, room = line
+    if budget.mode == "hard" or (budget.mode == "crossing" and not _is_metered(budget.unit)):
+        return fixed + per_output_token * output_tokens <= room
+    return budget.mode == "soft" or room > 0
 
 
 def _refuse(command: Reserve, refusals: Sequence[Line], lines: Sequence[Line], output_tokens: int) -> Refusal:
     """Report the budget that no waiting can open, if there is one, and what would be affordable."""
     chosen = next((line for line in refusals if not _can_wait(line, output_tokens)), refusals[0])
-    needed = chosen.amount.fixed + chosen.amount.per_output_token * output_tokens
-    return _refusal(chosen, needed, _affordable(command, lines))
+    return _refusal(chosen, output_tokens, _affordable(command, lines))
 
 
 def _can_wait(line: Line, output_tokens: int) -> bool:
-    budget, period, amount = line
-    room = budget.limit + period.granted - period.settled
-    if budget.mode == "crossing" and _is_metered(budget.unit):
-        return room > 0
-    return amount.fixed + amount.per_output_token * output_tokens <= room
+    """Whether the line would be admitted if nothing were reserved."""
+    return _admits(line._replace(room=line.room + line.period.reserved), output_tokens)
 
 
 def _affordable(command: Reserve, lines: Sequence[Line]) -> int | None:
     if command.wanted_output_tokens is None:
         return None
-    caps = [
-        (line.room - line.amount.fixed) // line.amount.per_output_token
-        for line in lines
-        if line.budget.mode == "hard" and line.amount.per_output_token
-    ]
-    blocked = any(
-        not _admits(line, 0)
-        for line in lines
-        if not line.amount.per_output_token or line.budget.mode != "hard"
-    )
-    if not caps or blocked or min(caps) <= 0:
+    capped = [line for line in lines if line.per_output_token and line.budget.mode == "hard"]
+    others = [line for line in lines if not (line.per_output_token and line.budget.mode == "hard")]
+    caps = [(line.room - line.fixed) // line.per_output_token for line in capped]
+    if not caps or min(caps) <= 0 or not all(_admits(line, 0) for line in others):
         return None
     return min(caps)
 
 
-def _refusal(line: Line, needed: int, affordable: int | None) -> Refusal:
-    budget, period, _ = line
+def _refusal(line: Line, output_tokens: int, affordable: int | None) -> Refusal:
+    budget, period = line.budget, line.period
     return Refusal(
         "budget_exceeded",
         budget.account,
@@ -299,9 +287,9 @@ def _refusal(line: Line, needed: int, affordable: int | None) -> Refusal:
         budget.limit + period.granted,
         period.settled,
         period.reserved,
-        needed,
+        line.needed(output_tokens),
         None if period.ends_at == NEVER else period.ends_at,
-        _can_wait(Line(budget, period, Amount(needed)), 0),
+        _can_wait(line, output_tokens),
         affordable,
     )
 

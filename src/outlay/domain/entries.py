@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from outlay.domain.budgets import Unit
+from outlay.domain.budgets import PeriodKey, Unit
 
 EntryKind = Literal["settle", "void", "expire", "correct", "record", "grant", "reverse", "reset", "carry"]
 Source = Literal["provider", "counted", "presumed", "manual"]
@@ -27,6 +27,11 @@ class Post(NamedTuple):
     settled: int
     overrun: int
     granted: int
+
+    @property
+    def period_key(self) -> PeriodKey:
+        """The key of that period."""
+        return PeriodKey(self[0], self[1])
 
 
 @dataclass(frozen=True, slots=True)

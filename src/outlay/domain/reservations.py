@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from outlay.domain.budgets import Unit
+from outlay.domain.budgets import PeriodKey, Unit
 
 
 class Hold(NamedTuple):
@@ -16,6 +16,11 @@ class Hold(NamedTuple):
     starts_at: int
     unit: Unit
     amount: int
+
+    @property
+    def period_key(self) -> PeriodKey:
+        """The key of that period."""
+        return PeriodKey(self[0], self[1])
 
 
 @dataclass(slots=True, frozen=True)

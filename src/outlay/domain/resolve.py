@@ -116,7 +116,7 @@ def decide_late(
         actual["requests"] = 0
     posts, changed = [], []
     for post in expired.posts:
-        period = periods.get(PeriodKey(post.budget_key, post.starts_at))
+        period = periods.get(post.period_key)
         settled = actual.get(post.unit)
         if period is None or settled is None:
             continue
@@ -159,7 +159,7 @@ def decide_record(
     command: Record,
     accounts: tuple[str, ...],
     budgets: Sequence[Budget],
-    newest: Mapping[int, Period],
+    newest: Mapping[int, Period | None],
     now: int,
     fingerprint: bytes,
 ) -> Decision:
@@ -278,7 +278,7 @@ def decide_reverse(
     entries = [charge] if correction is None else [charge, correction]
     net: dict[PeriodKey, Post] = {}
     for post in (post for entry in entries for post in entry.posts):
-        key = PeriodKey(post.budget_key, post.starts_at)
+        key = post.period_key
         undone = net.get(key, Post(*key, post.unit, 0, 0, 0, 0))
         net[key] = undone._replace(
             settled=undone.settled - post.settled, overrun=undone.overrun - post.overrun
@@ -287,7 +287,7 @@ def decide_reverse(
     changed = [
         period._replace(settled=period.settled + post.settled, overrun=period.overrun + post.overrun)
         for post in posts
-        if (period := periods.get(PeriodKey(post.budget_key, post.starts_at))) is not None
+        if (period := periods.get(post.period_key)) is not None
     ]
     known = [entry.usd_nanos for entry in entries if entry.usd_nanos is not None]
     entry = replace(

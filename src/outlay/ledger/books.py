@@ -7,7 +7,7 @@ nobody else wrote; the catalogue is dropped piece by piece as its version moves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -114,23 +114,30 @@ class Books:
 
     def load(self, commands: Collection[Command]) -> None:
         """Read all that these commands touch, in a few bulk reads."""
-        tx = self._tx
+        ends: set[Ref] = set()  # of reservations
+        entries: set[Ref] = set()
+        completions: set[Ref] = set()
+        for command in commands:
+            if isinstance(command, Settle | Void):
+                ends.add(Ref(command.project, command.id))
+            elif isinstance(command, Increase):
+                ends.add(Ref(command.project, command.reservation_id))
+            elif isinstance(command, Reverse):
+                entries.update(_charge_refs(Ref(command.project, command.charge_id)))
+            elif isinstance(command, Reserve | Record | Grant | Reset):
+                entries.add(Ref(command.project, command.id))
+            if isinstance(command, Record | Settle) and command.completion_key is not None:
+                completions.add(Ref(command.project, command.completion_key))
         self._load_lineages(command for command in commands if isinstance(command, Reserve | Record))
-        pending = {ref for command in commands for ref in _reservation_refs(command)}
-        unknown = pending - self._pending.keys() - self._gone
-        if unknown:
-            self._pending.update(tx.reservations(unknown))
-        refs = {ref for command in commands for ref in _entry_refs(command, self._pending)}
-        if refs - self._entries.keys():
-            self._entries.update(tx.entries(refs - self._entries.keys()))
-        charged = {
-            Ref(command.project, command.completion_key)
-            for command in commands
-            if isinstance(command, Record | Settle) and command.completion_key is not None
-        }
-        if charged:
-            self._completions.update(tx.completions(charged))
-        self._load_periods(refs, pending)
+        if unknown := (ends | entries) - self._pending.keys() - self._gone:
+            self._pending.update(self._tx.reservations(unknown))
+        for ref in ends - self._pending.keys():
+            entries.update(_charge_refs(ref))
+        if unknown := entries - self._entries.keys():
+            self._entries.update(self._tx.entries(unknown))
+        if completions:
+            self._completions.update(self._tx.completions(completions))
+        self._load_periods(entries, ends)
 
     def decide(self, command: Command) -> Outcome:
         """Decide one command and take it into the books.
@@ -228,6 +235,8 @@ class Books:
             raise ReservationNotFoundError(
                 f"there is no pending reservation {command.reservation_id!r} to increase"
             )
+        if unknown := {hold.budget_key for hold in reservation.holds} - self._budgets.keys():
+            self._budgets.update(self._tx.budgets_by_key(unknown))
         budgets = {
             hold.budget_key: budget
             for hold in reservation.holds
@@ -285,17 +294,10 @@ class Books:
     def _apply(self, decision: Decision) -> None:
         changes = self._changes
         for period in decision.periods:
-            key = PeriodKey(period.budget_key, period.starts_at)
-            changes.periods[key] = period
-            self._periods[key] = period
-            if period.budget_key not in self._newest:
-                continue  # this may be an old period: the newest is read when it is needed
-            newest = self._newest[period.budget_key]
-            if newest is None or newest.starts_at <= period.starts_at:
-                is_opened = newest is not None and newest.starts_at < period.starts_at
-                if is_opened and self._budget(period.budget_key).window.is_short:
-                    changes.pruned.add(period.budget_key)
-                self._newest[period.budget_key] = period
+            key = period.key
+            changes.periods[key] = self._periods[key] = period
+            if period.budget_key in self._newest:  # else it is read when it is needed
+                self._follow_newest(period)
         if decision.reservation is not None:
             ref = Ref(decision.reservation.project, decision.reservation.id)
             changes.reservations[ref] = decision.reservation
@@ -313,6 +315,15 @@ class Books:
             self._pending.pop(ref, None)
             self._gone.add(ref)
             changes.resolved.add(ref)
+
+    def _follow_newest(self, period: Period) -> None:
+        newest = self._newest[period.budget_key]
+        if newest is not None and newest.starts_at != period.starts_at:
+            if newest.starts_at > period.starts_at:
+                return
+            if self._budget(period.budget_key).window.is_short:
+                self._changes.pruned.add(period.budget_key)
+        self._newest[period.budget_key] = period
 
     def _count_models(self, entry: Entry) -> None:
         for post in entry.posts:
@@ -386,7 +397,7 @@ class Books:
         )
         return Lineage(tuple(accounts), budgets, blocked, version, latest)
 
-    def _newest_of(self, budgets: Sequence[Budget]) -> dict[int, Period]:
+    def _newest_of(self, budgets: Sequence[Budget]) -> Mapping[int, Period | None]:
         known = self._newest
         missing = [budget.key for budget in budgets if budget.key not in known]
         if missing:
@@ -395,7 +406,7 @@ class Books:
                 newest = found.get(key)
                 # What this batch decided about it is not written yet.
                 known[key] = None if newest is None else self._periods.setdefault(newest.key, newest)
-        return {budget.key: period for budget in budgets if (period := known[budget.key]) is not None}
+        return known
 
     def _budget(self, key: int) -> Budget:
         if key not in self._budgets:
@@ -404,22 +415,16 @@ class Books:
 
     def _load_periods(self, entries: Iterable[Ref], reservations: Iterable[Ref]) -> None:
         """Load the periods that these reservations hold on and these entries posted to, and their budgets."""
-        keys = {
-            PeriodKey(hold.budget_key, hold.starts_at)
-            for ref in reservations
-            if ref in self._pending
-            for hold in self._pending[ref].holds
-        }
-        keys |= {
-            PeriodKey(post.budget_key, post.starts_at)
-            for ref in entries
-            if ref in self._entries
-            for post in self._entries[ref].posts
-        }
-        if missing := keys - self._periods.keys():
-            self._periods.update(self._tx.periods(missing))
-        if unknown := {key.budget_key for key in keys} - self._budgets.keys():
-            self._budgets.update(self._tx.budgets_by_key(unknown))
+        known, missing = self._periods, set[PeriodKey]()
+        for ref in reservations:
+            if ref in self._pending:
+                missing.update(h.period_key for h in self._pending[ref].holds if h.period_key not in known)
+        for ref in entries:
+            if ref in self._entries:
+                missing.update(p.period_key for p in self._entries[ref].posts if p.period_key not in known)
+        if missing:
+            known.update(self._tx.periods(missing))
+            self._budgets.update(self._tx.budgets_by_key({key.budget_key for key in missing}))
 
 
 def _named(command: Reserve | Record) -> tuple[str, ...]:
@@ -428,27 +433,9 @@ def _named(command: Reserve | Record) -> tuple[str, ...]:
     return command.accounts
 
 
-def _reservation_refs(command: Command) -> tuple[Ref, ...]:
-    if isinstance(command, Reserve | Settle | Void | Record):
-        return (Ref(command.project, command.id),)
-    if isinstance(command, Increase):
-        return (Ref(command.project, command.reservation_id),)
-    return ()
-
-
-def _entry_refs(command: Command, pending: Collection[Ref]) -> tuple[Ref, ...]:
-    if isinstance(command, Settle | Void):
-        ref = Ref(command.project, command.id)
-        return () if ref in pending else _charge_refs(command.project, command.id)
-    if isinstance(command, Reserve | Record | Grant | Reset):
-        return (Ref(command.project, command.id),)
-    if isinstance(command, Reverse):
-        return _charge_refs(command.project, command.charge_id)
-    return ()
-
-
-def _charge_refs(project: str, charge_id: str) -> tuple[Ref, ...]:
-    return tuple(Ref(project, each) for each in (charge_id, correction_id(charge_id), reversal_id(charge_id)))
+def _charge_refs(charge: Ref) -> tuple[Ref, ...]:
+    project, id = charge
+    return charge, Ref(project, correction_id(id)), Ref(project, reversal_id(id))
 
 
 def _by_model(entry: Entry, settled: int) -> list[tuple[str, int]]:

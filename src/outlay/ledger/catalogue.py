@@ -94,7 +94,7 @@ def _open_with_history(budget: Budget, before: Budget | None, by: str, tx: Trans
         if reservation.reserved_at >= starts_at and budget.applies_to(reservation.provider, reservation.model)
     ]
     replaced = {
-        PeriodKey(hold.budget_key, hold.starts_at)
+        hold.period_key
         for reservation in pending
         for hold in reservation.holds
         if before is not None and hold.budget_key == before.key
@@ -132,7 +132,7 @@ def _hold_too(
     amount = reservation.amounts.get(budget.unit, 0 if budget.unit in ("usd", "tokens") else 1)
     kept, changed = [], []
     for hold in reservation.holds:
-        old = PeriodKey(hold.budget_key, hold.starts_at)
+        old = hold.period_key
         if old in replaced:
             amount = hold.amount if hold.unit == budget.unit else amount
             changed.append(periods[old]._replace(reserved=periods[old].reserved - hold.amount))

@@ -14,5 +14,11 @@ def new_id() -> str:
     """Make an id: 48 bits of milliseconds since the epoch, then 74 random bits."""
     millis = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10))
-    value = (millis & (1 << 48) - 1) << 80 | 7 << 76 | (random >> 68 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+    value = (
+        (millis & (1 << 48) - 1) << 80
+        | 7 << 76
+        | (random >> 68 & 0xFFF) << 64
+        | 2 << 62
+        | random & (1 << 62) - 1
+    )
     return str(UUID(int=value))

@@ -15,6 +15,7 @@ from outlay.domain.outcomes import Outcome, Refusal, Reserved
 from outlay.errors import LedgerUnavailableError
 from outlay.ledger.refusals import refusal_error, stale_error
 from outlay.ledger.store import Reader, Store
+from outlay.ledger.watch import Watch
 from outlay.ledger.writer import MAX_BATCH, MAX_QUEUE, Job, LedgerWriter
 
 ANSWER_SECONDS: Final = 30.0
@@ -42,6 +43,7 @@ class Ledger:
         self.store = store
         self.answer_seconds = answer_seconds
         self.writer = LedgerWriter(store, max_queue=max_queue, max_batch=max_batch)
+        self._watch = Watch(self._silence)
         _LIVING.add(self)
 
     def execute(self, command: Command, *, wait_seconds: float = 0.0) -> Outcome:
@@ -76,14 +78,14 @@ class Ledger:
         future: asyncio.Future[Outcome] = loop.create_future()
         job.future = future
         self._submit(job)
-        timer = loop.call_later(self.answer_seconds + wait_seconds, self._give_up, future)
+        self._watch.add(loop, future, self.answer_seconds + wait_seconds)
         try:
             return await future
         except asyncio.CancelledError:
             self._abandon(job)
             raise
         finally:
-            timer.cancel()
+            self._watch.remove(loop, future)
 
     def submit(self, command: Command) -> None:
         """Queue a command and do not wait for it: for what must not be lost where nobody can wait."""
@@ -126,10 +128,6 @@ class Ledger:
         job.is_abandoned = True
         if job.outcome is not None:
             self.writer.undo_if_abandoned(job)
-
-    def _give_up(self, future: object) -> None:
-        if not future.done():  # type: ignore[attr-defined] # an asyncio.Future
-            future.set_exception(self._silence())  # type: ignore[attr-defined]
 
     def _silence(self) -> LedgerUnavailableError:
         return LedgerUnavailableError(
