@@ -34,5 +34,19 @@ test-other-pythons: install
 		echo "$$python"; $$venv/bin/pytest -n 2 || exit 1; \
 	done
 
+# How fast it is, beside what the machine could do. ARGS=--quick, --json, --markdown, or names: ARGS="ledger importing".
+bench: install
+	@$(BIN)/python -m bench $(ARGS)
+
+# The same beside LiteLLM, from an environment of its own. ARGS=--update writes docs/benchmarks.md anew.
+bench-peers: install .venv-peers/.installed
+	@$(BIN)/python -m bench --peers .venv-peers/bin/python $(ARGS)
+
+.venv-peers/.installed: requirements/peers.txt
+	@echo "setting up .venv-peers (a minute, once)"
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --require-hashes -r requirements/peers.txt
+	@touch $@
+
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis
