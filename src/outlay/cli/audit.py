@@ -48,16 +48,19 @@ def _audit(ledger: Ledger) -> AuditReport:
     """The file first: a damaged one may not be readable to its end, and that is a finding too."""
     from outlay.ledger.audit import AuditReport, Finding, audit
 
-    damage: list[str] = []
+    damage: list[str] | None = None
     progress = make_progress("reading the journal")
     try:
         with ledger.read() as reader:
+            damage = []
             damage = reader.integrity()
         with progress or nullcontext(), ledger.read() as reader:
             report = audit(reader, None if progress is None else _teller(progress))
     except DatabaseCorruptError as error:
+        if damage is None:  # it could not even be opened
+            raise
         report = AuditReport([Finding(0, "the database file", f"the counters cannot be checked: {error}")])
-    report.findings[:0] = [Finding(0, "the database file", line) for line in damage]
+    report.findings[:0] = [Finding(0, "the database file", line) for line in damage or ()]
     return report
 
 

@@ -145,7 +145,7 @@ def _read_user(name: str, record: object) -> FileUser:
     created_at = _seconds(record.get("created_at"), f"{where}: created_at")
     updated_at = _seconds(record.get("last_updated_at"), f"{where}: last_updated_at")
     days = record.get("duration")
-    if days is not None and (isinstance(days, bool) or days not in _DAYS):
+    if days is not None and (isinstance(days, bool) or days not in tuple(_DAYS)):
         raise InvalidValueError(f"{where}: duration must be 1, 7, 28 or 365 days, not {days}")
     if days is not None and created_at is None:
         raise InvalidValueError(f"{where}: created_at is missing, which its duration needs")

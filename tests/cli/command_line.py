@@ -1,0 +1,87 @@
+"""A command line in a folder of its own, run as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from outlay.bootstrap import open_ledger
+from outlay.domain.commands import Command
+from outlay.ledger.ledger import Ledger
+from outlay.settings import Settings
+from outlay.testing.clock import FakeClock
+
+
+class Ran(NamedTuple):
+    """What a process answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its output as JSON."""
+        assert self.code in (0, 1), self.err
+        return json.loads(self.out)
+
+
+class CommandLine:
+    """Runs `outlay` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = folder / "outlay.db"
+
+    def __call__(self, *arguments: str, **environ: str) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "outlay", *arguments],
+            cwd=self.folder,
+            env={**_clean_environment(), **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def fails(self, *arguments: str, **environ: str) -> str:
+        """Run what must fail: one line on stderr, nothing on stdout, exit code 2. Gives the line."""
+        ran = self(*arguments, **environ)
+        assert (ran.code, ran.out) == (2, ""), ran
+        assert ran.err.startswith("outlay: ")
+        assert ran.err.count("\n") == 1
+        return ran.err
+
+    @contextmanager
+    def ledger(self, clock: FakeClock | None = None) -> Iterator[Ledger]:
+        """The ledger on the folder's database."""
+        ledger = open_ledger(Settings(self.database), clock)
+        yield ledger
+        ledger.close()
+
+    def execute(self, *commands: Command) -> None:
+        """Carry out commands, before or between runs."""
+        with self.ledger() as ledger:
+            for command in commands:
+                ledger.execute(command)
+
+    def tamper(self, *statements: str) -> None:
+        """Change the database behind the ledger's back."""
+        connection = apsw.Connection(str(self.database))
+        for statement in statements:
+            connection.execute(statement)
+        connection.close()
+
+
+def _clean_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OUTLAY_")}
+    return {**kept, "COLUMNS": "80", "PYTHONWARNINGS": "error"}
