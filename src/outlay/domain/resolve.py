@@ -28,11 +28,11 @@ def decide_settle(
 ) -> Decision:
     """Replace the hold by the actual cost; what is above the hold counts as overrun too.
 
-    An unknown cost where usd was held is the held amount, presumed: an unknown price is never 0.
+    An unknown cost where usd was held is presumed to be the hold: an unknown price is never 0.
     """
-    usd, source = command.usd_nanos, command.source
-    if usd is None and "usd" in reservation.amounts:
-        usd, source = reservation.amounts["usd"], "presumed"
+    if command.usd_nanos is None and "usd" in reservation.amounts:
+        return decide_expire(reservation, periods, now, command, fingerprint)
+    usd = command.usd_nanos
     posts, changed = _move(reservation.holds, {"usd": usd or 0, "tokens": command.tokens}, periods)
     entry = _resolution(
         reservation,
@@ -41,7 +41,7 @@ def decide_settle(
         posts,
         usd,
         command.tokens,
-        source,
+        command.source,
         fingerprint,
         usage=command.usage,
         price_version=command.price_version,
@@ -74,12 +74,27 @@ def decide_void(
     return Decision(Posted(entry), changed, None, reservation.id, entry)
 
 
-def decide_expire(reservation: Reservation, periods: Periods, now: int) -> Decision:
-    """Presume that the whole hold was billed. Never a release."""
+def decide_expire(
+    reservation: Reservation,
+    periods: Periods,
+    now: int,
+    command: Settle | None = None,
+    fingerprint: bytes = b"",
+) -> Decision:
+    """Presume that the whole hold was billed: nobody said what it cost in time, or `command` cannot say."""
     posts, changed = _move(reservation.holds, {}, periods)
     amounts = reservation.amounts
     entry = _resolution(
-        reservation, "expire", now, posts, amounts.get("usd"), amounts.get("tokens"), "presumed", b""
+        reservation,
+        "expire",
+        now,
+        posts,
+        amounts.get("usd"),
+        amounts.get("tokens"),
+        "presumed",
+        fingerprint,
+        usage=_EMPTY if command is None else command.usage,
+        detail=_EMPTY if command is None else command.detail,
     )
     return Decision(Posted(entry), changed, None, reservation.id, entry)
 
@@ -312,13 +327,18 @@ def decide_reverse(
 def _move(
     holds: Sequence[Hold], actual: Mapping[str, int], periods: Periods
 ) -> tuple[tuple[Post, ...], list[Period]]:
-    """Move each hold to settled. A unit without an actual amount settles at its hold; concurrency at 0."""
+    """Move each hold to settled. A unit without an actual amount settles at its hold; concurrency at 0.
+
+    A short period that is closed and holds nothing may be gone: a hold of 0 keeps no row.
+    """
     posts, changed = [], []
     for key, starts_at, unit, held in holds:
         settled = 0 if unit == "concurrency" else actual.get(unit, held)
         overrun = settled - held if settled > held else 0
         posts.append(Post(key, starts_at, unit, held, settled, overrun, 0))
-        period = periods[PeriodKey(key, starts_at)]
+        period = periods.get(PeriodKey(key, starts_at))
+        if period is None:
+            continue
         changed.append(
             Period(
                 key,

@@ -114,6 +114,7 @@ class Books:
 
     def load(self, commands: Collection[Command]) -> None:
         """Read all that these commands touch, in a few bulk reads."""
+        self._commands, self._is_loaded = commands, True
         ends: set[Ref] = set()  # of reservations
         entries: set[Ref] = set()
         completions: set[Ref] = set()
@@ -146,6 +147,8 @@ class Books:
             LedgerError: the command cannot be what the caller meant; nothing is changed.
         """
         mark = fingerprint(command)
+        if not self._is_loaded:
+            self.load(self._commands)
         if isinstance(command, Reserve):
             decision = self._reserve(command, mark)
         elif isinstance(command, Settle | Void):
@@ -199,7 +202,7 @@ class Books:
         ended = self._entries.get(ref)
         if ended is None:
             raise ReservationNotFoundError(f"there is no reservation {command.id!r} in this project")
-        if ended.kind != "expire":
+        if ended.kind != "expire" or ended.fingerprint == mark:
             return Decision(repeat_resolution(ended, mark))
         correction = self._entries.get(Ref(command.project, correction_id(command.id)))
         reversal = self._entries.get(Ref(command.project, reversal_id(command.id)))
@@ -219,8 +222,7 @@ class Books:
         entry = self._entries.get(ref)
         if entry is not None:
             return Decision(repeat_entry(entry, "record", mark))
-        if ref in self._pending:
-            raise IdempotencyConflictError(f"the id {command.id!r} is a pending reservation's: use a new id")
+        self._check_not_pending(ref)
         if command.completion_key is not None:
             charged = self._completions.get(Ref(command.project, command.completion_key))
             if charged is not None:
@@ -247,9 +249,11 @@ class Books:
 
     def _adjust(self, command: Grant | Reset, mark: bytes) -> Decision:
         kind = "grant" if isinstance(command, Grant) else "reset"
-        entry = self._entries.get(Ref(command.project, command.id))
+        ref = Ref(command.project, command.id)
+        entry = self._entries.get(ref)
         if entry is not None:
             return Decision(repeat_entry(entry, kind, mark))  # type: ignore[arg-type] # both are kinds
+        self._check_not_pending(ref)
         budget = self._tx.budget(Ref(command.project, command.budget_id))
         if budget is None:
             raise InvalidValueError(
@@ -267,6 +271,11 @@ class Books:
         correction = self._entries.get(Ref(command.project, correction_id(command.charge_id)))
         return decide_reverse(command, charge, correction, self._periods, self._tx.now, mark)
 
+    def _check_not_pending(self, ref: Ref) -> None:
+        """An entry with the id of a pending reservation would keep that from ending."""
+        if ref in self._pending:
+            raise IdempotencyConflictError(f"the id {ref.id!r} is a pending reservation's: use a new id")
+
     def _change_catalogue(self, command: Command) -> Outcome:
         """Catalogue commands read and write in place, so what was decided before them is written first."""
         self.finish()
@@ -278,6 +287,7 @@ class Books:
         self._changes = Changes()
         self._forget_state()
         self._follow_catalogue()
+        self._is_loaded = False
         return outcome
 
     def _expire(self) -> None:
@@ -349,24 +359,26 @@ class Books:
         self._version = version
 
     def _load_lineages(self, commands: Iterable[Reserve | Record]) -> None:
-        """Load the views of all accounts named, then of their parents, level by level."""
+        """Load the views of all accounts named, then of their parents, level by level, where not known."""
         wanted = {
             Ref(command.project, account)
             for command in commands
             if (command.project, _named(command)) not in self._lineages
             for account in _named(command)
         }
-        while wanted := wanted - self._views.keys():
-            accounts, budgets = self._tx.accounts(wanted), self._tx.budgets(wanted)
-            parents = set()
-            for ref in wanted:
-                account, version = accounts.get(ref, (None, 0))
-                view = AccountView(account, version, tuple(budgets.get(ref, ())))
-                self._views[ref] = view
-                self._budgets.update((budget.key, (budget, True)) for budget in view.budgets)
-                if account is not None and account.parent is not None:
-                    parents.add(Ref(ref.project, account.parent))
-            wanted = parents
+        while wanted:
+            self._load_views(wanted - self._views.keys())
+            rows = ((ref.project, self._views[ref].account) for ref in wanted)
+            wanted = {Ref(project, row.parent) for project, row in rows if row and row.parent is not None}
+
+    def _load_views(self, refs: Collection[Ref]) -> None:
+        if not refs:
+            return
+        accounts, budgets = self._tx.accounts(refs), self._tx.budgets(refs)
+        for ref in refs:
+            account, version = accounts.get(ref, (None, 0))
+            view = self._views[ref] = AccountView(account, version, tuple(budgets.get(ref, ())))
+            self._budgets.update((budget.key, (budget, True)) for budget in view.budgets)
 
     def _lineage(self, command: Reserve | Record) -> Lineage:
         named = _named(command)
