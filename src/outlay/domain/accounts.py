@@ -52,6 +52,8 @@ def check_name(value: object, field: str) -> str:
         raise InvalidValueError(f"{field} must be a string, not {value!r}")
     if not value or len(value) > MAX_NAME_LENGTH:
         raise InvalidValueError(f"{field} must have 1 to {MAX_NAME_LENGTH} characters, but has {len(value)}")
+    if value.isprintable():  # nearly always, and quick to see
+        return value
     if any(ord(character) < 32 or 0xD800 <= ord(character) <= 0xDFFF for character in value):
         raise InvalidValueError(f"{field} must not contain control characters or lone surrogates: {value!r}")
     return value

@@ -151,8 +151,9 @@ def decide_increase(
     for hold in reservation.holds:
         more = command.amounts.get(hold.unit, 0)
         holds.append(hold._replace(amount=hold.amount + more))
-        period = periods[hold.period_key]
-        budget = budgets.get(hold.budget_key)
+        period, budget = periods.get(hold.period_key), budgets.get(hold.budget_key)
+        if period is None:  # pruned: it held nothing, and admits nothing any more
+            continue
         if budget is not None and more:
             line = _line(budget, period, Amount(more))
             if not _admits(line, 0):

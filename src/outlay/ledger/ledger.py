@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Final
 
+from outlay.domain.checks import check_command
 from outlay.domain.commands import Command, Reserve
 from outlay.domain.outcomes import Outcome, Refusal, Reserved
 from outlay.errors import LedgerUnavailableError
@@ -121,6 +123,8 @@ class Ledger:
         self.writer.stop()
 
     def _submit(self, job: Job) -> Job:
+        if job.command is not None:
+            check_command(job.command)
         self.writer.submit(job)
         return job
 
@@ -148,9 +152,12 @@ def _admitted(outcome: Outcome) -> Reserved:
 
 _LIVING: weakref.WeakSet[Ledger] = weakref.WeakSet()
 _HELD: list[Ledger] = []
+_FORKING = threading.Lock()
+"""Held by the one thread that forks: another must not let go what the first one holds."""
 
 
 def _before_fork() -> None:
+    _FORKING.acquire()
     _HELD.extend(_LIVING)
     for ledger in _HELD:
         ledger.writer.hold()
@@ -159,11 +166,13 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     for ledger in _drain_held():
         ledger.writer.release()
+    _FORKING.release()
 
 
 def _after_fork_in_child() -> None:
     for ledger in _drain_held():
         ledger.writer.reset()
+    _FORKING.release()
 
 
 def _drain_held() -> Iterator[Ledger]:

@@ -79,6 +79,7 @@ class LedgerWriter:
         self._is_held = False
         self._is_idle = False
         self.batch_sizes: deque[int] = deque(maxlen=1000)
+        self.failed_batches = 0
 
     def submit(self, job: Job) -> None:
         """Queue a command. What ends a reservation is always taken: it makes room.
@@ -149,11 +150,10 @@ class LedgerWriter:
 
     def _run(self) -> None:
         while (batch := self._take()) is not None:
-            if batch:
-                self._work(batch)
+            self.work(batch)
 
     def _take(self) -> list[Job] | None:
-        """Wait for work: parked commands first, then the queue in order. None when it is time to end."""
+        """Wait for work: the queue in order, or nothing but what is parked. None when it is time to end."""
         with self._bell:
             while not self._queue and not (self._is_held or self._is_stopping):
                 self._is_idle = True
@@ -164,13 +164,17 @@ class LedgerWriter:
             if self._is_held or (self._is_stopping and not self._queue):
                 self._thread = None
                 return None
-            parked, self._parked = self._parked, []
             count = min(len(self._queue), self._max_batch)
-            return parked + [self._queue.popleft() for _ in range(count)]
+            return [self._queue.popleft() for _ in range(count)]
 
-    def _work(self, batch: list[Job]) -> None:
-        batch = [job for job in batch if not (job.is_abandoned and isinstance(job.command, Reserve))]
+    def work(self, batch: Sequence[Job]) -> None:
+        """Carry out what is parked and then a batch: one round of the writer thread."""
+        parked, self._parked = self._parked, []
+        batch = [
+            job for job in (*parked, *batch) if not (job.is_abandoned and isinstance(job.command, Reserve))
+        ]
         if not self._try(batch):
+            self.failed_batches += 1
             for job in batch:
                 self._try([job], is_last=True)
         self.batch_sizes.append(len(batch))

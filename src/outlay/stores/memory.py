@@ -86,6 +86,8 @@ class MemoryTransaction:
         self.now, self._clock_state = read_clock(clock, tables.clock[""])
         self.lag = max(0, tables.clock[""].newest_at - self._clock_state.wall_at)
         self.is_unchanged = True
+        if self._clock_state.offset != tables.clock[""].offset:  # noted even when nothing else is written
+            self._set(tables.clock, "", self._clock_state)
 
     def undo(self) -> None:
         """Put everything back as it was."""
@@ -381,7 +383,9 @@ def spent(entry: Entry, unit: str) -> int:
     if unit == "tokens":
         return entry.tokens or 0
     if unit == "requests":
-        return {"settle": 1, "expire": 1, "record": 1, "reverse": -1}.get(entry.kind, 0)
+        if entry.kind in ("void", "correct") and entry.reason == "never_sent":
+            return -1 if entry.kind == "correct" else 0
+        return {"settle": 1, "void": 1, "expire": 1, "record": 1, "reverse": -1}.get(entry.kind, 0)
     return 0
 
 

@@ -154,17 +154,18 @@ def check_identity(connection: apsw.Connection, path: str) -> None:
 
 def migrate(connection: apsw.Connection) -> None:
     """Bring the schema up to date, in one transaction; called with the file's lock held."""
+    version = connection.execute("PRAGMA user_version").get
+    pending = [(number, text) for number, text in migrations() if number > version]
+    if not pending:
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = connection.execute("PRAGMA user_version").get
-        pending = [(number, text) for number, text in migrations() if number > version]
         for number, text in pending:
             connection.execute(text)
             connection.execute(f"PRAGMA user_version = {number}")
-        if pending:
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for key, value in (("schema_version", newest_migration()), ("oldest_reader", OLDEST_READER)):
-                connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for key, value in (("schema_version", newest_migration()), ("oldest_reader", OLDEST_READER)):
+            connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -140,7 +140,10 @@ SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE project = :project AND completion
 # admitted after it is written; carried sums, grants and resets are no spend.
 SPEND_SINCE: Final = """
 SELECT model, provider, sum(usd_nanos), sum(tokens),
-       sum(CASE WHEN kind IN ('settle', 'expire', 'record') THEN 1 WHEN kind = 'reverse' THEN -1 ELSE 0 END)
+       sum(CASE WHEN kind IN ('settle', 'expire', 'record') THEN 1
+                WHEN kind = 'void' AND reason <> 'never_sent' THEN 1
+                WHEN kind = 'correct' AND reason = 'never_sent' THEN -1
+                WHEN kind = 'reverse' THEN -1 ELSE 0 END)
 FROM entries
 WHERE at >= :since AND admitted_at >= :since AND project = :project
   AND kind NOT IN ('carry', 'grant', 'reset')

@@ -1,0 +1,340 @@
+"""Conformance: what is admitted, what is refused, and with which facts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from outlay.domain.budgets import Unit
+from outlay.domain.commands import Amount, Increase, PutBudget, RemoveBudget, Void
+from outlay.domain.outcomes import Refusal, Reserved, Stale
+from outlay.domain.windows import to_micros
+from outlay.testing.conformance.base import PROJECT, Bench, a_budget, a_reserve, a_settle
+
+
+class Admission(Bench):
+    """Reserve and increase, in every mode and unit."""
+
+    def test_without_any_budget_everything_is_admitted(self) -> None:
+        assert self.admit("r1", 10**12).remaining_nanos is None
+
+    def test_a_hard_budget_admits_up_to_its_limit_and_no_further(self) -> None:
+        self.put_budget(30)
+        assert self.admit("r1", 20).remaining_nanos == 10
+        assert self.admit("r2", 10).remaining_nanos == 0
+        refusal = self.refuse("r3", 1)
+        assert (refusal.budget_id, refusal.account) == ("b", "user:ann")
+        assert (refusal.limit, refusal.settled, refusal.reserved, refusal.needed) == (30, 0, 30, 1)
+        assert self.counters() == (30, 0)
+
+    def test_a_refused_reserve_holds_nothing_and_may_be_tried_again_with_its_id(self) -> None:
+        self.put_budget(10)
+        self.admit("r1", 10)
+        assert self.refuse("r2", 1).can_wait
+        self.void("r1")
+        self.admit("r2", 1)
+        assert self.counters() == (1, 0)
+
+    def test_waiting_helps_only_where_reservations_alone_stand_in_the_way(self) -> None:
+        self.put_budget(10)
+        self.record("s1", 6)
+        self.admit("r1", 4)
+        assert self.refuse("r2", 4).can_wait
+        assert not self.refuse("r3", 5).can_wait
+
+    def test_the_budget_that_no_waiting_can_open_is_the_one_reported(self) -> None:
+        self.put_budget(10, id="full")
+        self.put_budget(5, "tokens", id="small")
+        self.admit("r1", 10)
+        refusal = self.do(a_reserve("r2", amounts={"usd": Amount(5), "tokens": Amount(6)}), Refusal)
+        assert (refusal.budget_id, refusal.can_wait) == ("small", False)
+
+    def test_all_budgets_hold_or_none(self) -> None:
+        self.put_account("user:ann", parent="team:red")
+        self.put_budget(100)
+        self.put_budget(15, id="team", account="team:red")
+        self.admit("r1", 10)
+        assert self.refuse("r2", 10).budget_id == "team"
+        assert (self.counters(), self.counters("team")) == ((10, 0), (10, 0))
+
+    def test_every_account_above_pays_too(self) -> None:
+        self.put_account("key:k", parent="user:ann")
+        self.put_account("user:ann", parent="team:red")
+        self.put_account("team:red", parent="organization:acme")
+        for name, account in (("k", "key:k"), ("t", "team:red"), ("o", "organization:acme")):
+            self.put_budget(50, id=name, account=account)
+        self.admit("r1", 10, accounts=("key:k", "team:red"))
+        self.settle("r1", 7)
+        assert [self.counters(name) for name in "kto"] == [(0, 7)] * 3
+        assert self.entries()[0].accounts == ("key:k", "user:ann", "team:red", "organization:acme")
+
+    def test_a_new_parent_counts_from_the_next_reservation(self) -> None:
+        self.put_account("user:ann", parent="team:red")
+        self.put_account("team:red")
+        self.put_budget(15, id="org", account="organization:acme")
+        self.admit("r1", 10)
+        self.put_account("team:red", parent="organization:acme")
+        self.admit("r2", 10)
+        self.refuse("r3", 10)
+        assert self.counters("org") == (10, 0)
+
+    def test_a_crossing_budget_admits_while_anything_is_left(self) -> None:
+        self.put_budget(10, mode="crossing")
+        self.admit("r1", 9)
+        self.admit("r2", 100)
+        assert self.refuse("r3", 1).can_wait
+        self.settle("r1", 9)
+        self.settle("r2", 1)
+        refusal = self.refuse("r4", 1)
+        assert not refusal.can_wait
+        assert refusal.settled == 10
+
+    def test_a_crossing_budget_of_requests_is_as_hard_as_any(self) -> None:
+        self.put_budget(1, "requests", mode="crossing")
+        self.admit("r1")
+        self.refuse("r2")
+
+    def test_a_soft_budget_never_refuses_but_alerts(self) -> None:
+        self.put_budget(10, mode="soft", alert_percents=(50,))
+        assert [alert.percent for alert in self.admit("r1", 6).alerts] == [50]
+        assert [alert.percent for alert in self.admit("r2", 6).alerts] == [100]
+        assert self.admit("r3", 6).alerts == ()
+        assert self.counters() == (18, 0)
+
+    def test_each_threshold_alerts_once(self) -> None:
+        self.put_budget(100, alert_percents=(50, 80))
+        assert self.admit("r1", 49).alerts == ()
+        assert [alert.percent for alert in self.admit("r2", 40).alerts] == [50, 80]
+        self.settle("r1", 49)
+        assert self.admit("r3", 1).alerts == ()
+
+    def test_tokens_are_counted_as_usd_is(self) -> None:
+        self.put_budget(100, "tokens")
+        self.do(a_reserve("r1", amounts={"usd": Amount(1), "tokens": Amount(60)}), Reserved)
+        refusal = self.do(a_reserve("r2", amounts={"usd": Amount(1), "tokens": Amount(41)}), Refusal)
+        assert (refusal.unit, refusal.needed) == ("tokens", 41)
+        self.settle("r1", 1, tokens=30)
+        assert self.counters() == (0, 30)
+
+    def test_a_request_counts_once_whatever_its_outcome(self) -> None:
+        self.put_budget(3, "requests")
+        for name in ("settled", "failed", "never"):
+            self.admit(name)
+        self.refuse("r4")
+        self.settle("settled")
+        self.void("failed", "provider_error")
+        self.void("never", "never_sent")
+        assert self.counters() == (0, 2)
+
+    def test_a_callers_requests_count_once_per_request_a_deployments_once_per_attempt(self) -> None:
+        self.put_budget(5, "requests")
+        self.put_budget(5, "requests", id="d", account="deployment:x")
+        for attempt in (1, 2, 3):
+            self.admit(f"r{attempt}", attempt=attempt, attempt_accounts=("deployment:x",), request_id="q")
+            self.settle(f"r{attempt}")
+        assert (self.counters(), self.counters("d")) == ((0, 1), (0, 3))
+
+    def test_parallel_requests_take_slots_and_give_them_back(self) -> None:
+        self.put_budget(2, "concurrency")
+        self.admit("r1")
+        self.admit("r2")
+        assert self.refuse("r3").can_wait
+        self.settle("r1")
+        self.admit("r3")
+        self.clock.advance(601)
+        self.ledger.sweep()
+        assert self.counters() == (0, 0)
+
+    def test_filters_narrow_a_budget_to_models_and_providers(self) -> None:
+        self.put_budget(10, id="m", models=("gpt", "claude"))
+        self.put_budget(10, id="p", providers=("openai",))
+        self.admit("r1", 10, model="gpt", provider="openai")
+        assert self.refuse("r2", 1, model="gpt", provider="azure").budget_id == "m"
+        assert self.refuse("r3", 1, model="other", provider="openai").budget_id == "p"
+        self.admit("r4", 99, model="other", provider="azure")
+        self.admit("r5", 99)
+        assert (self.counters("m"), self.counters("p")) == ((10, 0), (10, 0))
+
+    def test_a_usd_budget_refuses_what_has_no_price(self) -> None:
+        self.put_budget(10, mode="soft")
+        assert self.do(a_reserve("r1", amounts={"tokens": Amount(1)}), Refusal).reason == "price_unknown"
+
+    def test_all_but_soft_budgets_refuse_what_has_no_bound(self) -> None:
+        self.put_budget(10, mode="soft")
+        self.put_budget(10, "requests", id="rpm")
+        self.admit("r1", 5, unbounded_reason="n is not known")
+        for n, mode in enumerate(("hard", "crossing")):
+            self.put_budget(10, mode=mode)
+            refusal = self.refuse(f"x{n}", 1, unbounded_reason="n is not known")
+            assert (refusal.reason, refusal.detail) == ("cost_unbounded", "n is not known")
+
+    def test_the_output_cap_is_clamped_to_what_every_hard_budget_affords(self) -> None:
+        self.put_budget(100)
+        self.put_budget(40, "tokens", id="t")
+        reserve = a_reserve(
+            "r1",
+            amounts={"usd": Amount(10, 3), "tokens": Amount(5, 1)},
+            wanted_output_tokens=1000,
+            least_output_tokens=1,
+        )
+        assert self.do(reserve, Reserved).output_cap == 30  # (100 - 10) // 3, and 40 - 5 would be 35
+        assert (self.counters(), self.counters("t")) == ((100, 0), (35, 0))
+
+    def test_below_the_least_output_it_is_refused_and_says_what_would_fit(self) -> None:
+        self.put_budget(100)
+        amounts = {"usd": Amount(10, 3), "tokens": Amount(1)}
+        refusal = self.do(
+            a_reserve("r1", amounts=amounts, wanted_output_tokens=50, least_output_tokens=31), Refusal
+        )
+        assert refusal.affordable_output_tokens == 30
+        assert refusal.needed == 10 + 3 * 31
+
+    def test_the_refusal_says_when_the_period_ends(self) -> None:
+        self.put_budget(0, window="daily", zone="Asia/Tokyo")
+        assert self.refuse("r1", 1).resets_at == to_micros(datetime.fromisoformat("2026-01-01T15:00Z"))
+
+    def test_a_raised_limit_acts_at_once(self) -> None:
+        self.put_budget(10)
+        self.admit("r1", 10)
+        self.refuse("r2", 10)
+        self.put_budget(20)
+        self.admit("r2", 10)
+
+    def test_a_limit_lowered_below_what_is_spent_admits_nothing_and_cancels_nothing(self) -> None:
+        self.put_budget(100)
+        self.admit("r1", 60)
+        self.put_budget(10)
+        self.refuse("r2", 1)
+        self.settle("r1", 60)
+        assert self.counters() == (0, 60)
+        assert self.refuse("r3", 1).limit == 10
+
+    def test_a_removed_budget_refuses_nothing_any_more(self) -> None:
+        self.put_budget(10)
+        self.admit("r1", 10)
+        self.do(RemoveBudget(PROJECT, "b", "test"))
+        self.admit("r2", 99)
+        self.settle("r1", 10)
+        self.settle("r2", 99)
+
+    def test_a_blocked_account_is_refused_and_so_is_everyone_below_it(self) -> None:
+        self.put_account("user:ann", parent="team:red")
+        self.put_account("team:red", status="blocked")
+        refusal = self.refuse("r1")
+        assert (refusal.reason, refusal.account) == ("account_blocked", "team:red")
+        self.put_account("team:red")
+        self.admit("r1")
+
+    def test_a_blocked_account_still_pays_for_what_was_sent(self) -> None:
+        self.put_budget(10)
+        self.admit("r1")
+        self.put_account("user:ann", status="blocked")
+        self.settle("r1", 8)
+        self.record("s1", 1)
+        assert self.counters() == (0, 9)
+
+    def test_a_caller_that_read_its_accounts_before_they_changed_is_stale(self) -> None:
+        self.put_account("user:ann")
+        self.admit("r1", catalogue_version=1)
+        self.put_account("user:ann", name="Ann")
+        self.put_account("user:bob")
+        assert self.do(a_reserve("r2", catalogue_version=1), Stale).account == "user:ann"
+        self.admit("r3", catalogue_version=2)
+        self.admit("r4")
+
+    def test_an_increase_holds_more_on_all_budgets_or_none(self) -> None:
+        self.put_budget(20)
+        self.put_budget(10, "tokens", id="t")
+        self.do(a_reserve("r1", amounts={"usd": Amount(10), "tokens": Amount(8)}))
+        self.increase("i1", "r1", usd=5, tokens=2)
+        refusal = self.do(_increase("i2", "r1", usd=5, tokens=1), Refusal)
+        assert refusal.budget_id == "t"
+        assert (self.counters(), self.counters("t")) == ((15, 0), (10, 0))
+        assert self.settle("r1", 15, tokens=10).posts[0].held == 15
+
+    def test_a_reservation_can_be_made_increased_and_settled_in_one_batch(self) -> None:
+        self.put_budget(20)
+        answers = self.ledger.batch(
+            a_reserve("r1", 10), _increase("i1", "r1", usd=5), a_settle("r1", 14), a_reserve("r2", 7)
+        )
+        assert [type(answer).__name__ for answer in answers] == ["Reserved", "Increased", "Posted", "Refusal"]
+        assert self.counters() == (0, 14)
+
+    def test_a_batch_is_decided_in_the_order_it_came(self) -> None:
+        self.put_budget(10)
+        answers = self.ledger.batch(
+            a_reserve("r1", 10), a_reserve("r2", 10), Void(PROJECT, "r1", "never_sent"), a_reserve("r3", 10)
+        )
+        assert [type(answer).__name__ for answer in answers] == ["Reserved", "Refusal", "Posted", "Reserved"]
+
+    def test_catalogue_changes_act_in_their_place_in_a_batch(self) -> None:
+        self.put_budget(10)
+        self.admit("r0", 10)
+        answers = self.ledger.batch(
+            a_reserve("r1", 10),
+            PutBudget(a_budget(20)),
+            a_reserve("r2", 10),
+            a_settle("r0", 10),
+            _increase("i1", "r2", usd=1),
+            PutBudget(a_budget(21)),
+            _increase("i1", "r2", usd=1),
+        )
+        names = ["Refusal", "Put", "Reserved", "Posted", "Refusal", "Put", "Increased"]
+        assert [type(answer).__name__ for answer in answers] == names, answers
+        assert self.ledger.writer.failed_batches == 0
+
+    def test_a_batch_that_follows_another_processs_change_needs_no_second_try(self) -> None:
+        self.put_account("user:ann", parent="team:red")
+        self.put_budget(50, id="team", account="team:red")
+        self.admit("r1")
+        self.put_account("team:red", parent="global")
+        self.put_budget(60, id="all", account="global")
+        self.ledger.batch(a_reserve("r2"), _increase("i1", "r2", usd=1))
+        assert self.ledger.writer.failed_batches == 0
+        assert self.counters("all") == (11, 0)
+
+    def test_each_unit_may_be_limited_on_one_account(self) -> None:
+        limits: dict[Unit, int] = {"usd": 100, "tokens": 100, "requests": 1, "concurrency": 1}
+        for unit, limit in limits.items():
+            self.put_budget(limit, unit, id=unit)
+        self.admit("r1")
+        assert {unit: self.counters(unit) for unit in limits} == {
+            "usd": (10, 0),
+            "tokens": (1, 0),
+            "requests": (1, 0),
+            "concurrency": (1, 0),
+        }
+        self.settle("r1", 9, tokens=2)
+        assert {unit: self.counters(unit) for unit in limits} == {
+            "usd": (0, 9),
+            "tokens": (0, 2),
+            "requests": (0, 1),
+            "concurrency": (0, 0),
+        }
+
+    def test_a_parked_reserve_is_admitted_as_soon_as_there_is_room(self) -> None:
+        self.put_budget(10, mode="crossing")
+        self.admit("r1", 10)
+        job = self.ledger.park(a_reserve("r2", 5), patience_until=float("inf"))
+        assert not job.wait(0)
+        self.settle("r1", 9)
+        self.ledger.sweep()
+        assert job.wait(0)
+        assert isinstance(job.outcome, Reserved)
+
+    def test_a_parked_reserve_is_refused_once_waiting_cannot_help(self) -> None:
+        self.put_budget(10, mode="crossing")
+        self.admit("r1", 10)
+        job = self.ledger.park(a_reserve("r2", 5), patience_until=float("inf"))
+        self.settle("r1", 10)
+        self.ledger.sweep()
+        assert job.wait(0)
+        assert isinstance(job.outcome, Refusal)
+
+    def test_a_reserve_without_patience_is_refused_at_once(self) -> None:
+        self.put_budget(10)
+        self.admit("r1", 10)
+        assert self.ledger.park(a_reserve("r2", 5), patience_until=0.0).wait(0)
+
+
+def _increase(id: str, of: str, **amounts: int) -> Increase:
+    return Increase(PROJECT, id, of, amounts)
