@@ -61,6 +61,25 @@ class CommandLine:
         assert ran.err.count("\n") == 1
         return ran.err
 
+    def piped_to_head(self, *arguments: str) -> str:
+        """Run with a reader that takes one line and leaves; gives the line. No complaint, exit code 0."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "outlay", *arguments],
+            cwd=self.folder,
+            env=_clean_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        process.stderr.close()
+        assert process.wait(timeout=60) == 0
+        return line
+
     @contextmanager
     def ledger(self, clock: FakeClock | None = None) -> Iterator[Ledger]:
         """The ledger on the folder's database."""

@@ -134,7 +134,7 @@ def test_what_would_steer_the_terminal_is_shown_as_text(outlay: CommandLine) -> 
 
 def test_presumed_charges_are_listed_and_settled_once(lost: CommandLine) -> None:
     ran = lost("presumed", "list")
-    for shown in ("lost-1", "shop", "user:ada", "$0.042"):
+    for shown in ("lost-1", "user:ada", "$0.042"):
         assert shown in ran.out
     (listed,) = lost("presumed", "list", "--json").json["presumed"]
     assert (listed["id"], listed["usd"], listed["source"]) == ("lost-1", "0.042", "presumed")

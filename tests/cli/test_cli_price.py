@@ -69,3 +69,15 @@ def test_a_wrong_call_is_one_line(outlay: CommandLine, arguments: tuple[str, ...
 def test_there_are_no_colours_where_nobody_wants_them(outlay: CommandLine) -> None:
     outlay.execute(Record("p", "r", ("user:ada",), 1))
     assert "\x1b[3" not in outlay("entries", NO_COLOR="1", FORCE_COLOR="1").out
+
+
+@pytest.mark.parametrize("arguments", [(), ("presumed",)])
+def test_asking_for_nothing_shows_the_help(outlay: CommandLine, arguments: tuple[str, ...]) -> None:
+    ran = outlay(*arguments)
+    assert (ran.code, ran.err) == (2, "")
+    assert ran.out.startswith(f"Usage: {' '.join(('outlay', *arguments))} [OPTIONS] COMMAND")
+
+
+def test_whoever_has_seen_enough_may_stop_reading(outlay: CommandLine) -> None:
+    outlay.execute(*(Record("p", f"r{n}", ("user:ada",), 1, detail={"text": "x" * 500}) for n in range(300)))
+    assert outlay.piped_to_head("entries", "--limit", "300", "--json") == "{\n"

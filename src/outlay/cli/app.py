@@ -85,8 +85,15 @@ def run(arguments: Sequence[str]) -> int:
         explain = getattr(error, "format_message", None)
         if explain is None:
             raise
-        return _fail(f"{explain()} (see `outlay --help`)") if explain() else EXIT_ERROR
+        return _fail_to_parse(type(error).__name__, explain())
     return code if isinstance(code, int) else 0
+
+
+def _fail_to_parse(kind: str, message: str) -> int:
+    if kind == "NoArgsIsHelpError":  # nothing was asked for: the message is the help
+        typer.echo(message)
+        return EXIT_ERROR
+    return _fail(f"{message} (see `outlay --help`)")
 
 
 def _fail(message: str) -> int:

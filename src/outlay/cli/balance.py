@@ -48,7 +48,7 @@ def _print(found: list[Balance]) -> None:
     has_overrun = any(balance.overrun for balance in found)
     numbers = ["Limit", "Settled", "Reserved", "Available", *(["Overrun"] if has_overrun else [])]
     names = [*(["Project"] if has_projects else []), "Account", "Budget"]
-    table = make_table(*names, *numbers, "Resets (UTC)", numbers=numbers)
+    table = make_table(*names, *numbers, "Resets (UTC)", numbers=numbers, whole=numbers)
     for balance in found:
         limit = amount_cell(balance.limit, balance.unit)
         granted = f" +{amount_cell(balance.granted, balance.unit)}" if balance.granted else ""

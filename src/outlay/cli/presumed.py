@@ -127,16 +127,24 @@ def _usd(entry: Entry) -> str:
 def _print(found: list[Entry]) -> None:
     from outlay.domain.windows import to_datetime
 
+    has_projects = len({entry.project for entry in found}) > 1
     table = make_table(
-        "ID", "Project", "Account", "Model", "Presumed", "Admitted (UTC)", numbers=("Presumed",)
+        "ID",
+        "Account",
+        "Model",
+        "Presumed",
+        "Admitted (UTC)",
+        *(["Project"] if has_projects else []),
+        numbers=("Presumed",),
+        whole=("ID", "Presumed"),
     )
     for entry in found:
         table.add_row(
             printable(entry.id),
-            cell(entry.project),
             cell((entry.accounts or ("",))[0]),
             cell(entry.model),
             _usd(entry),
             time_text(to_datetime(entry.admitted_at)),
+            *([cell(entry.project)] if has_projects else []),
         )
     print_table(table)

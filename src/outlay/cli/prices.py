@@ -41,9 +41,10 @@ def show_price(
     from time import time_ns
 
     from outlay.bootstrap import open_price_book
+    from outlay.domain.accounts import check_name
     from outlay.providers.target import split_model
 
-    provider, name = split_model(model)
+    provider, name = split_model(check_name(model, "MODEL"))
     book = open_price_book(settings_of(context, database))
     price = book.price(provider, name, at=time_ns() // 1000)
     bound = price.bound_rates(has_media=True)
