@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from outlay.budget_manager import BudgetManager
     from outlay.completions import acompletion, aembedding, completion, current_cost, embedding
 
+    _current_cost: float
+
 __version__ = "0.1.0"
 
 __all__ = [

@@ -58,14 +58,20 @@ class Answer(dict[str, Any]):
 def completion_key(completion: Mapping[str, Any]) -> str | None:
     """Name a completion, so that it is not charged twice: by its id and all that could tell two apart.
 
-    None for a completion without an id.
+    None for a completion without an id. Fields that are null are as good as absent: SDKs add some.
     """
     id = completion.get("id")
     if not isinstance(id, str) or not id:
         return None
-    told_apart = [completion.get(key) for key in ("created", "model", "usage", "choices")]
+    told_apart = [_without_nulls(completion.get(key)) for key in ("created", "model", "usage", "choices")]
     text = json.dumps(told_apart, sort_keys=True, default=str)
     return f"{id}:{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _wrap(value: Any) -> Any:

@@ -20,7 +20,7 @@ from outlay.domain.commands import PutBudget, Record, Reset
 from outlay.domain.money import parse_usd, usd_float
 from outlay.domain.windows import SECOND
 from outlay.errors import InvalidValueError, UnknownUserError
-from outlay.guards import Guard
+from outlay.guards import Guard, wait_seconds
 from outlay.ledger.clock import Clock, as_clock
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
@@ -283,7 +283,7 @@ class BudgetManager:
         """What makes a call obey this user's budget: for `outlay.completion(budget_manager=…)`."""
         with self._ledger.read() as reader:
             self._budget(reader, user)
-        return Guard(self._ledger, self.project_name, user_account(user), outlay.budget_wait_seconds)
+        return Guard(self._ledger, self.project_name, user_account(user), wait_seconds())
 
     def close(self) -> None:
         """Close the database. The manager opens it again when it is used again."""

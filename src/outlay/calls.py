@@ -12,8 +12,8 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 
 from outlay.answers import Answer, completion_key
 from outlay.domain.money import usd_float
@@ -71,9 +71,8 @@ class Plan:
 class Call:
     """One call to one provider."""
 
-    def __init__(self, plan: Plan, transport: Transport) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._transport = transport
         self._held = Held(plan.guards)
         self._started = time.monotonic()
         self._price: Price | None = None
@@ -92,12 +91,15 @@ class Call:
         plan, body = self._plan, await self._admit()
         try:
             self.is_sent = True
-            reply = await ask(self._transport, plan.target, plan.endpoint, body, timeouts=plan.timeouts)
+            reply = await ask(TRANSPORT, plan.target, plan.endpoint, body, timeouts=plan.timeouts)
         except (ProviderError, InvalidValueError) as error:
             await self._fail(error)
             raise
+        await self._end(reply.reading, completion_key(reply.document))
         answer = Answer(reply.document)
-        await self._end(reply.reading, answer)
+        answer._hidden_params.update(
+            response_cost=self.cost, custom_llm_provider=self._plan.target.provider.id
+        )
         return answer
 
     async def chunks(self, opened: Callable[[], None], deliver: Callable[[Answer], None]) -> None:
@@ -109,19 +111,21 @@ class Call:
             As `answer`; a stream that broke off is still held.
         """
         plan, body = self._plan, await self._admit()
+        call: StreamedCall | None = None
         try:
             self.is_sent = True
-            async with StreamedCall(
-                self._transport, plan.target, plan.endpoint, body, timeouts=plan.timeouts
-            ) as call:
+            call = StreamedCall(TRANSPORT, plan.target, plan.endpoint, body, timeouts=plan.timeouts)
+            async with call:
                 opened()
                 async for piece in call:
                     for document in piece.documents:
-                        if not _is_uncalled_for(document, plan.body):
+                        if not (document.get("error") or _is_uncalled_for(document, plan.body)):
                             deliver(Answer(document))
         except (ProviderError, InvalidValueError) as error:
-            await self._fail(error)
-            raise
+            if call is None or not _is_told(call.reading):
+                await self._fail(error)
+                raise
+            log.debug("all of a stream came before it broke: %s", error)
         await self._end(call.reading, None)
 
     async def _admit(self) -> dict[str, Any]:
@@ -153,12 +157,7 @@ class Call:
         )
         await self._held.reserve(
             Want(
-                bound.input_nanos,
-                bound.nanos_per_output_token,
-                bound.input_tokens + bound.extra_output_tokens,
-                bound.output_multiplier,
-                bound.wanted_output_tokens,
-                bound.least_output_tokens,
+                bound,
                 plan.timeouts.total_seconds + SPARE_SECONDS,
                 target.provider.id,
                 target.model,
@@ -175,7 +174,7 @@ class Call:
         if reason is not None:
             await self._held.void(reason)
 
-    async def _end(self, reading: Reading, answer: Answer | None) -> None:
+    async def _end(self, reading: Reading, key: str | None) -> None:
         """Settle what came whole or with a usage; what broke off without one stays held."""
         name = self._plan.target.provider.name
         failure: ProviderError | None = reading.failure(name)
@@ -185,22 +184,15 @@ class Call:
                 is_unknown_outcome=True,
             )
         if failure is None or reading.claim is not None:
-            await self._settle(reading, answer)
+            await self._settle(reading, key)
         if failure is not None:
             raise failure
 
-    async def _settle(self, reading: Reading, answer: Answer | None) -> None:
+    async def _settle(self, reading: Reading, key: str | None) -> None:
         metered = self._meter(reading)
         usage = metered.usage
         nanos = None if usage is None else self._cost(usage, reading)
         self.cost = None if nanos is None else usd_float(nanos)
-        if answer is not None:
-            provider = self._plan.target.provider.id
-            answer._hidden_params.update(response_cost=self.cost, custom_llm_provider=provider)
-        if self._plan.count is not None and nanos:
-            await self._plan.count(nanos)
-        if not self._held:
-            return
         bound, cap = self._estimate, self._held.output_cap or 0
         held_tokens = bound.token_bound(cap) if bound is not None else 0
         await self._held.settle(
@@ -209,9 +201,11 @@ class Call:
             {} if usage is None else usage.counts,
             metered.source,
             price_version=None if self._price is None else self._price.version,
-            completion_key=None if answer is None else completion_key(answer),
+            completion_key=key,
             detail=self._detail(reading, metered),
         )
+        if self._plan.count is not None and nanos:
+            await self._plan.count(nanos)
 
     def _cost(self, usage: Usage, reading: Reading) -> int | None:
         plan, tier = self._plan, reading.service_tier
@@ -230,13 +224,23 @@ class Call:
         is_reasoning = plan.book.is_reasoning(provider.id, plan.target.model)
         window = plan.book.context_window(provider.id, plan.target.model)
         answers = max(1, self._estimate.output_multiplier if self._estimate else 1)
-        return meter(
+        metered = meter(
             reading.claim,
             counted=self._count(reading),
             has_text=reading.has_text,
             can_count=provider.quirks.is_reasoning_streamed or not is_reasoning,
             most_tokens=ABSURD if window is None else 2 * window * answers,
         )
+        return self._raised(metered)
+
+    def _raised(self, metered: Metered) -> Metered:
+        """Where a claim is not believed, charge the input's bound: our count has no tools and no pictures."""
+        bound, usage = self._estimate, metered.usage
+        is_counted = metered.source == "counted" or (bound is not None and bound.quality == "exact")
+        if bound is None or usage is None or not (metered.is_disputed and is_counted):
+            return metered
+        input_tokens = max(usage.input_tokens, bound.input_tokens)
+        return replace(metered, usage=Usage({**usage.counts, "input_tokens": input_tokens}))
 
     def _count(self, reading: Reading) -> Usage | None:
         """Our own count. From a vocabulary that is not the model's it serves only where there is no claim."""
@@ -284,6 +288,16 @@ def _is_uncalled_for(chunk: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     return not asked and chunk.get("choices") == [] and chunk.get("usage") is not None
 
 
+def _is_told(reading: Reading) -> bool:
+    """Whether a stream that broke had said all: every answer to its end, and what it used."""
+    return reading.is_complete and reading.claim is not None and reading.error is None
+
+
+async def answered(call: Call) -> Answer:
+    """Make a call in a task of its own, and wait for its answer."""
+    return await shielded(call, keep(asyncio.ensure_future(call.answer())))
+
+
 _RUNNING: set[asyncio.Task[Any]] = set()
 
 
@@ -308,3 +322,6 @@ async def shielded(call: Call, task: asyncio.Task[T]) -> T:
         if not call.is_sent:
             task.cancel()
         raise
+
+
+TRANSPORT: Final = Transport()

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from outlay.guards import Guard
     from outlay.pricing.book import PriceBook
     from outlay.pricing.caps import Endpoint
-    from outlay.providers.transport import Timeouts, Transport
+    from outlay.providers.transport import Timeouts
     from outlay.streams import AsyncStream, Stream
 
 _OWN_PRICE_FIELDS: Final = ("input_cost_per_token", "output_cost_per_token")
+_MOST_TOKENS: Final = 10**9
 _NOT_HERE: Final = {
     "num_retries": "Outlay sends a call once; repeat it yourself when it fails",
     "max_retries": "Outlay sends a call once; repeat it yourself when it fails",
@@ -125,21 +126,18 @@ def price_book() -> PriceBook:
 
 
 def _run(call: Call, *, stream: bool) -> Answer | Stream:
+    from outlay.calls import answered
     from outlay.loop_thread import LOOP
     from outlay.streams import Stream
 
-    return LOOP.run(Stream.open(call)) if stream else LOOP.run(call.answer())
+    return LOOP.run(Stream.open(call)) if stream else LOOP.run(answered(call))
 
 
 async def _run_async(call: Call, *, stream: bool) -> Answer | AsyncStream:
-    import asyncio
-
-    from outlay.calls import keep, shielded
+    from outlay.calls import answered
     from outlay.streams import AsyncStream
 
-    if stream:
-        return await AsyncStream.open(call)
-    return await shielded(call, keep(asyncio.ensure_future(call.answer())))
+    return await AsyncStream.open(call) if stream else await answered(call)
 
 
 def _call(
@@ -150,6 +148,7 @@ def _call(
     budget_manager: Guarding | None,
     options: dict[str, Any],
 ) -> Call:
+    """Make the call: `options` are Outlay's own, taken out here, and the provider's."""
     from outlay.calls import Call, Plan
     from outlay.ledger.clock import SystemClock
     from outlay.providers.target import resolve
@@ -157,45 +156,72 @@ def _call(
     for name, remedy in _NOT_HERE.items():
         if options.pop(name, None):
             raise InvalidValueError(f"{name} is not an argument here: {remedy}")
+    base_url = options.pop("base_url", None)
     target = resolve(
         model,
         api_key=options.pop("api_key", None),
-        api_base=options.pop("api_base", None) or options.pop("base_url", None),
+        api_base=options.pop("api_base", None) or base_url,
         provider=options.pop("custom_llm_provider", None),
     )
     own_price = {name: options.pop(name) for name in _OWN_PRICE_FIELDS if options.get(name) is not None}
-    is_on = PROCESS_BUDGET.is_on(outlay.max_budget)
-    guards = _guards(user, budget_manager, is_on=is_on)
+    timeouts, tags = _timeouts(options.pop("timeout", None)), _tags(options.pop("tags", None))
     if user is not None and budget_manager is None:
         body["user"] = user
-    timeouts = _timeouts(options.pop("timeout", None))
-    tags = tuple(options.pop("tags", None) or ())
-    body = {"model": model, **body, **options.pop("extra_body", {}), **options}
+    body = {"model": model, **body, **_extra_body(options.pop("extra_body", None)), **options}
+    of_process = PROCESS_BUDGET.guard()
+    of_user = None if budget_manager is None else _guard_of(user, budget_manager)
     plan = Plan(
         endpoint,
         target,
         {name: value for name, value in body.items() if value is not None},
-        guards,
+        [guard for guard in (of_process, of_user) if guard is not None],
         _price_book(),
         timeouts,
         SystemClock().wall(),
         own_price,
-        default_max_tokens=outlay.default_max_tokens,
+        default_max_tokens=default_max_tokens(),
         tags=tags,
-        count=None if is_on else PROCESS_BUDGET.count,
+        count=PROCESS_BUDGET.count if of_process is None else None,
     )
-    return Call(plan, _transport())
+    return Call(plan)
 
 
-def _guards(user: str | None, budget_manager: Guarding | None, *, is_on: bool) -> list[Guard]:
-    guards = []
-    if is_on:
-        guards.append(PROCESS_BUDGET.guard(outlay.max_budget, outlay.budget_mode, outlay.budget_wait_seconds))
-    if budget_manager is not None:
-        if user is None:
-            raise InvalidValueError("budget_manager needs user: name whose budget to charge")
-        guards.append(budget_manager.guard(user))
-    return guards
+def default_max_tokens() -> int:
+    """`outlay.default_max_tokens` as it is now.
+
+    Raises:
+        InvalidValueError: it is no whole number of at least 1.
+    """
+    tokens = outlay.default_max_tokens
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= _MOST_TOKENS:
+        raise InvalidValueError(
+            f"outlay.default_max_tokens must be a whole number from 1 to {_MOST_TOKENS:,}, not {tokens!r}"
+        )
+    return tokens
+
+
+def _guard_of(user: str | None, budget_manager: Guarding) -> Guard:
+    if user is None:
+        raise InvalidValueError("budget_manager needs user: name whose budget to charge")
+    if not callable(getattr(budget_manager, "guard", None)):
+        raise InvalidValueError(f"budget_manager must be a BudgetManager, not {budget_manager!r}")
+    return budget_manager.guard(user)
+
+
+def _extra_body(extra: object) -> Mapping[str, Any]:
+    if extra is None:
+        return {}
+    if not isinstance(extra, Mapping):
+        raise InvalidValueError(f"extra_body must be a mapping, not {extra!r}")
+    return extra
+
+
+def _tags(tags: object) -> tuple[str, ...]:
+    if tags is None:
+        return ()
+    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
+        raise InvalidValueError(f"tags must be a list of texts, not {tags!r}")
+    return tuple(tags)
 
 
 def _timeouts(timeout: object) -> Timeouts:
@@ -216,10 +242,3 @@ def _price_book() -> PriceBook:
     from outlay.settings import Settings
 
     return open_price_book(Settings.from_environment())
-
-
-@lru_cache(maxsize=1)
-def _transport() -> Transport:
-    from outlay.providers.transport import Transport
-
-    return Transport()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import outlay
 from outlay.domain.commands import Amount, Reserve, Settle, Void
 from outlay.domain.entries import Source, VoidReason
 from outlay.domain.outcomes import Reserved
-from outlay.errors import BudgetExceededError, LedgerError, OutlayError, StoreError
+from outlay.errors import BudgetExceededError, InvalidValueError, LedgerError, OutlayError
 from outlay.ledger.clock import SystemClock
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
+from outlay.pricing.estimate import Estimate
 
 log = logging.getLogger("outlay")
 
@@ -35,14 +38,9 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What a call asks its guards to hold. Money is nanos, `hold_seconds` the longest it may take."""
+    """What a call asks its guards to hold: its bound, for `hold_seconds`, and what the journal says of it."""
 
-    input_nanos: int
-    nanos_per_output_token: int
-    input_tokens: int
-    tokens_per_output_token: int
-    wanted_output_tokens: int
-    least_output_tokens: int
+    bound: Estimate
     hold_seconds: float
     provider: str
     model: str
@@ -51,7 +49,10 @@ class Want:
 
 
 class Held:
-    """The reservations of one call, one a guard, from `reserve` to `settle` or `void`."""
+    """The reservations of one call, one a guard, from `reserve` to `settle` or `void`.
+
+    `output_cap` is the granted number of output tokens, once it is reserved.
+    """
 
     def __init__(self, guards: Sequence[Guard]) -> None:
         self._guards = guards
@@ -70,7 +71,7 @@ class Held:
         """
         clock = SystemClock()
         asked_at = clock.boot()
-        cap = want.wanted_output_tokens
+        cap = want.bound.wanted_output_tokens
         for guard in self._guards:
             try:
                 reserved = await self._reserve(guard, want, cap)
@@ -84,18 +85,18 @@ class Held:
         self.output_cap = cap
 
     async def _reserve(self, guard: Guard, want: Want, cap: int) -> Reserved:
-        id = new_id()
+        id, bound = new_id(), want.bound
         command = Reserve(
             guard.project,
             id,
             (guard.account,),
             {
-                "usd": Amount(want.input_nanos, want.nanos_per_output_token),
-                "tokens": Amount(want.input_tokens, want.tokens_per_output_token),
+                "usd": Amount(bound.input_nanos, bound.nanos_per_output_token),
+                "tokens": Amount(bound.token_bound(0), bound.output_multiplier),
             },
             round(want.hold_seconds * 1_000_000),
-            cap if want.nanos_per_output_token or want.tokens_per_output_token else None,
-            min(want.least_output_tokens, cap),
+            cap if bound.output_multiplier else None,
+            min(bound.least_output_tokens, cap),
             provider=want.provider,
             model=want.model,
             price_version=want.price_version,
@@ -146,12 +147,27 @@ class Held:
     async def _end(self, guard: Guard, command: Settle | Void) -> None:
         try:
             await guard.ledger.execute_async(command)
-        except (LedgerError, StoreError) as error:
+        except OutlayError as error:  # the provider answered: what the caller gets must not depend on this
             kind = type(command).__name__.lower()
             log.warning("could not %s %s (it stays held, then presumed): %s", kind, command.id, error)
 
 
-def _plain(error: BudgetExceededError) -> OutlayError:
+def wait_seconds() -> float:
+    """`outlay.budget_wait_seconds` as it is now.
+
+    Raises:
+        InvalidValueError: it is no number of seconds from 0 to a day.
+    """
+    seconds = outlay.budget_wait_seconds
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not math.isfinite(seconds) or not 0 <= seconds <= 86_400:
+        raise InvalidValueError(
+            f"outlay.budget_wait_seconds must be seconds from 0 to 86,400, not {seconds!r}"
+        )
+    return seconds
+
+
+def _plain(error: BudgetExceededError) -> BudgetExceededError:
     """The same refusal in LiteLLM's words alone."""
     plain = BudgetExceededError(error.current_cost, error.max_budget)
     plain.__dict__.update({name: value for name, value in error.__dict__.items() if name != "message"})

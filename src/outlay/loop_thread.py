@@ -20,8 +20,13 @@ class LoopThread:
         os.register_at_fork(after_in_child=self._reset)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end. A caller that is interrupted leaves it running, so it can settle."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running()).result()
+        """Run a coroutine to its end. To interrupt the caller cancels it, as on a loop of the caller's."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from typing import Final, TypeGuard
 
+import outlay
 from outlay.domain.budgets import MODES, Budget, Mode
 from outlay.domain.commands import PutBudget, Record, Reset
 from outlay.domain.money import parse_usd, usd_float
 from outlay.domain.windows import Window
-from outlay.errors import InvalidValueError
-from outlay.guards import Guard
+from outlay.errors import InvalidValueError, OutlayError
+from outlay.guards import Guard, wait_seconds
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
 from outlay.stores.memory import MemoryStore
+
+log = logging.getLogger("outlay")
 
 PROJECT: Final = "process"
 ACCOUNT: Final = "global"
@@ -29,25 +34,32 @@ class ProcessBudget:
         self._ledger = Ledger(MemoryStore(max_entries=_KEPT_ENTRIES))
         self._lock = threading.Lock()
         self._put: tuple[int, Mode] | None = None
+        os.register_at_fork(after_in_child=self._renew_lock)
 
-    def guard(self, max_budget: object, mode: object, wait_seconds: float) -> Guard:
-        """Take the module's variables as they are now, and give the guard that enforces them.
+    def guard(self) -> Guard | None:
+        """Take the module's variables as they are now; gives the guard that enforces them, None while off.
 
         Raises:
             InvalidAmountError: `outlay.max_budget` is negative, NaN, infinite or no number.
-            InvalidValueError: `outlay.budget_mode` is unknown.
+            InvalidValueError: `outlay.budget_mode` or `outlay.budget_wait_seconds` cannot be used.
         """
-        self._follow(max_budget, mode)
-        return Guard(self._ledger, PROJECT, ACCOUNT, wait_seconds, is_plain=True)
+        given, mode = outlay.max_budget, outlay.budget_mode
+        limit = 0 if given is None else parse_usd(given, "outlay.max_budget")
+        if not limit:
+            return None
+        if not _is_mode(mode):
+            raise InvalidValueError(f"outlay.budget_mode must be one of {', '.join(MODES)}, not {mode!r}")
+        with self._lock:
+            self._change(limit, mode)
+        return Guard(self._ledger, PROJECT, ACCOUNT, wait_seconds(), is_plain=True)
 
     async def count(self, nanos: int) -> None:
         """Count what a call cost that no limit watched."""
-        self._follow(None, "crossing")
-        await self._ledger.execute_async(Record(PROJECT, new_id(), (ACCOUNT,), nanos))
-
-    def is_on(self, max_budget: object) -> bool:
-        """Whether `outlay.max_budget` limits anything: 0 and None are off."""
-        return max_budget is not None and parse_usd(max_budget, "outlay.max_budget") > 0
+        try:
+            self._ensure()
+            await self._ledger.execute_async(Record(PROJECT, new_id(), (ACCOUNT,), nanos))
+        except OutlayError as error:  # the provider answered: what the caller gets must not depend on this
+            log.warning("could not count %s nanos in outlay.current_cost(): %s", nanos, error)
 
     def current_cost(self) -> float:
         """What this process spent, in USD."""
@@ -59,22 +71,26 @@ class ProcessBudget:
     def set_current_cost(self, value: object) -> None:
         """Start counting anew from an amount of USD, as `litellm._current_cost = 0` does."""
         nanos = parse_usd(value, "outlay._current_cost")
-        self._follow(None, "crossing")
+        self._ensure()
         self._ledger.execute(Reset(PROJECT, new_id(), BUDGET, "outlay._current_cost"))
         if nanos:
             self._ledger.execute(Record(PROJECT, new_id(), (ACCOUNT,), nanos))
 
-    def _follow(self, max_budget: object, mode: object) -> None:
-        if not _is_mode(mode):
-            raise InvalidValueError(f"outlay.budget_mode must be one of {', '.join(MODES)}, not {mode!r}")
-        is_on = self.is_on(max_budget)
-        limit = parse_usd(max_budget, "outlay.max_budget") if is_on else 0
-        kind: Mode = mode if is_on else "soft"
+    def _ensure(self) -> None:
+        """Make the budget if there is none. One that calls run under now is left as it is."""
         with self._lock:
-            if self._put != (limit, kind):
-                budget = Budget(PROJECT, BUDGET, ACCOUNT, "usd", limit, Window.parse("total"), kind)
-                self._ledger.execute(PutBudget(budget))
-                self._put = (limit, kind)
+            if self._put is None:
+                self._change(0, "soft")
+
+    def _change(self, limit: int, mode: Mode) -> None:
+        if self._put != (limit, mode):
+            budget = Budget(PROJECT, BUDGET, ACCOUNT, "usd", limit, Window.parse("total"), mode)
+            self._ledger.execute(PutBudget(budget))
+            self._put = (limit, mode)
+
+    def _renew_lock(self) -> None:
+        """In a forked child: whoever held the lock stayed behind."""
+        self._lock = threading.Lock()
 
 
 def _is_mode(mode: object) -> TypeGuard[Mode]:

@@ -50,8 +50,12 @@ class _Feed:
             await self.call.chunks(lambda: self._opened.set_result(None), self._deliver)
         except BaseException as error:
             self._put(error)
-            if self.is_abandoned:
-                log.warning("a stream that nobody reads failed: %s", error)
+            if self.is_abandoned and self.call.is_sent:
+                log.warning(
+                    "a stream that nobody reads broke off; what it held is presumed spent when the hold "
+                    "expires: %s",
+                    str(error) or type(error).__name__,
+                )
             raise
         self._put(None)
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from outlay.completions import default_max_tokens
 from outlay.domain.entries import VoidReason
 from outlay.domain.money import parse_usd
 from outlay.errors import InvalidValueError
 from outlay.guards import Guard, Held, Want
+from outlay.loop_thread import LOOP
 from outlay.pricing.book import PriceBook
 from outlay.pricing.estimate import estimate
+from outlay.pricing.usage import Usage
 from outlay.providers.target import split_model
 from outlay.spend import Spend, spend_of_completion, spend_of_text
 
@@ -40,7 +43,7 @@ class UserReservation:
         self._body = body
         self._hold_seconds = hold_seconds
         self._now = now
-        self._has_ended = False
+        self._state: Literal["new", "held", "ended"] = "new"
         self.max_tokens = 0
 
     def settle(
@@ -74,31 +77,28 @@ class UserReservation:
         self._end(self._held.void(reason))
 
     def __enter__(self) -> Self:
+        if self._state != "new":
+            raise InvalidValueError("a reservation is entered once: call reserve again for another call")
         provider, name = split_model(self._model)
         price = self._book.price(provider, name, at=self._now())
         bound = estimate(
-            self._body, endpoint="chat", provider=provider, model=name, price=price, book=self._book
+            self._body,
+            endpoint="chat",
+            provider=provider,
+            model=name,
+            price=price,
+            book=self._book,
+            default_max_tokens=default_max_tokens(),
         )
-        want = Want(
-            bound.input_nanos,
-            bound.nanos_per_output_token,
-            bound.input_tokens + bound.extra_output_tokens,
-            bound.output_multiplier,
-            bound.wanted_output_tokens,
-            bound.least_output_tokens,
-            self._hold_seconds,
-            provider,
-            self._model,
-            price.version,
-        )
-        _wait(self._held.reserve(want))
+        LOOP.run(self._held.reserve(Want(bound, self._hold_seconds, provider, name, price.version)))
+        self._state = "held"
         self.max_tokens = self._held.output_cap or 0
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._has_ended:
+        if self._state == "held":
             log.warning(
                 "a reservation was neither settled nor voided: it stays held, then is presumed spent (%s s)",
                 self._hold_seconds,
@@ -111,22 +111,19 @@ class UserReservation:
         if completion is not None:
             return spend_of_completion(self._book, completion, model=self._model, at=at)
         if cost is not None:
-            from outlay.pricing.usage import Usage
-
             return Spend(parse_usd(cost, "cost"), Usage(), "manual", "", self._model, "")
         if input_text is None and output_text is None:
             raise InvalidValueError("settle needs a completion, a cost, or input_text and output_text")
         return spend_of_text(self._book, self._model, input_text or "", output_text or "", at=at)
 
     def _end(self, ending: Coroutine[Any, Any, None]) -> None:
-        if self._has_ended:
+        if self._state != "held":
             ending.close()
-            raise InvalidValueError("this reservation was settled or voided before")
-        _wait(ending)
-        self._has_ended = True
-
-
-def _wait(coroutine: Coroutine[Any, Any, None]) -> None:
-    from outlay.loop_thread import LOOP
-
-    LOOP.run(coroutine)
+            is_new = self._state == "new"
+            raise InvalidValueError(
+                "this reservation holds nothing yet: enter it with `with`"
+                if is_new
+                else "this reservation was settled or voided before"
+            )
+        LOOP.run(ending)
+        self._state = "ended"
