@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +39,8 @@ def import_litellm(
 
     JSON: {"project", "made": [users], "kept": [users], "ended": [users], "recorded_usd"}.
     """
+    import asyncio
+
     from outlay.ledger.litellm_file import plan_import, read_users
 
     into = project_of(context, project)
@@ -58,6 +59,8 @@ def import_litellm(
 
 async def _execute(ledger: Ledger, commands: Sequence[Command]) -> None:
     """Many at once share a commit; they are carried out in order."""
+    import asyncio
+
     for start in range(0, len(commands), _AT_ONCE):
         await asyncio.gather(*(ledger.execute_async(each) for each in commands[start : start + _AT_ONCE]))
 

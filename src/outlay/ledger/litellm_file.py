@@ -52,15 +52,22 @@ class FileUser:
 class ImportPlan:
     """What an import does: its commands in order, and what they come to.
 
+    Budgets come before all records: a new budget looks through the journal for what its account spent.
     `kept` are users whose budget was there already, `ended` those whose costs belong to a period that is
     over, as LiteLLM counts periods: they are not carried into the running one.
     """
 
-    commands: list[Command] = field(default_factory=list)
+    budgets: list[Command] = field(default_factory=list)
+    records: list[Command] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
     recorded_nanos: int = 0
+
+    @property
+    def commands(self) -> list[Command]:
+        """All commands, in order."""
+        return self.budgets + self.records
 
 
 def read_users(content: bytes) -> list[FileUser]:
@@ -90,7 +97,7 @@ def plan_import(reader: Reader, project: str, users: list[FileUser], mode: Mode 
         if reader.budget(project, user_budget_id(user.name)) is None:
             anchor = now if user.created_at is None else user.created_at
             budget = user_budget(project, user.name, user.limit, user.duration, anchor, mode)
-            plan.commands += [
+            plan.budgets += [
                 PutAccount(user_account_row(project, user.name)),
                 PutBudget(budget, "import-litellm"),
             ]
@@ -110,7 +117,7 @@ def _plan_costs(plan: ImportPlan, reader: Reader, project: str, user: FileUser, 
         entry_id = _entry_id(user.name, model)
         before = reader.entry(project, entry_id)
         if before is None:
-            plan.commands.append(_record(project, user.name, model, nanos, entry_id))
+            plan.records.append(_record(project, user.name, model, nanos, entry_id))
             plan.recorded_nanos += nanos
         elif before.usd_nanos != nanos:
             raise InvalidValueError(
