@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.speed import Speed, Stopwatch
 from outlay.domain.budgets import Period
 from outlay.domain.entries import Entry
 from outlay.domain.reservations import Reservation
@@ -40,13 +41,14 @@ class BareLoop:
         self._clock: Values = rows.clock_row(clock)
         self._next = 0
 
-    def run(self, batch: float, seconds: float) -> float:
-        """Commit batches of `batch` commands for some time; gives pairs per second."""
+    def run(self, batch: float, seconds: float) -> Speed:
+        """Commit batches of `batch` commands for some time."""
         half = round(batch / 2)
         pending = self._ids(max(half, 1))
         self._commit(pending, [])
-        pairs, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
+        pairs = 0
+        watch, until = Stopwatch(lambda: pairs), time.perf_counter() + seconds
+        while time.perf_counter() < until:
             if half:
                 new = self._ids(half)
                 self._commit(new, pending)
@@ -56,7 +58,7 @@ class BareLoop:
                 self._commit(new, [])
             pairs += len(pending)
             pending = new
-        return pairs / (time.perf_counter() - start)
+        return watch.stop()
 
     def close(self) -> None:
         """Close the database."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -54,6 +54,13 @@ def run(options: Options) -> Report:
             target=at_most(MOST_GROWTH),
         )
         report.add(
+            f"create_budget beside {most:,} users",
+            ours[f"create, {most} users"],
+            "ms",
+            f"beside {least:,} users",
+            ours[f"create, {least} users"],
+        )
+        report.add(
             f"one user, updates {updates - rounds + 1:,} to {updates:,}",
             ours["old user"],
             "ms",
@@ -89,6 +96,13 @@ def _measure_ours(folder: Path, sizes: tuple[int, ...], updates: int, rounds: in
         for number in range(20):
             subjects[name](number)
     say(f"update_cost: {rounds:,} rounds of each")
+    medians = _take_turns(subjects, rounds)
+    creators = {f"create, {size} users": _creator(folder / f"{size}.db", size) for size in sizes}
+    return medians | _take_turns(creators, rounds // 10)
+
+
+def _take_turns(subjects: Mapping[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
+    """Let each act once a round; medians in milliseconds."""
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(rounds):
         for name, act in subjects.items():
@@ -106,6 +120,11 @@ def _updater(path: Path, users: int) -> Callable[[int], object]:
         return manager.update_cost(user, model=MODEL, input_text=INPUT_TEXT, output_text=OUTPUT_TEXT)
 
     return update
+
+
+def _creator(path: Path, users: int) -> Callable[[int], object]:
+    manager = outlay.BudgetManager(PROJECT, database_url=str(path))
+    return lambda number: manager.create_budget(1000, user_name(users + number), "monthly")
 
 
 def _bare_sync(path: Path) -> Callable[[int], object]:
