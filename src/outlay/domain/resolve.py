@@ -285,7 +285,8 @@ def decide_reverse(
     Raises:
         ReservationNotFoundError: no settled, presumed or recorded charge has this id.
     """
-    if charge is None or charge.kind not in ("settle", "expire", "record"):
+    is_voided = correction is not None and correction.reason is not None
+    if charge is None or charge.kind not in ("settle", "expire", "record") or is_voided:
         raise ReservationNotFoundError(
             f"no final charge has the id {command.charge_id!r}: only settled, presumed and recorded ones "
             "can be reversed (a pending reservation is settled or voided)"

@@ -211,6 +211,7 @@ class MemoryTransaction:
         self._set(tables.budgets, budget.key, budget)
         self._set(tables.in_force, Ref(budget.project, budget.id), budget.key)
         self._note("budget", ref)
+        self._set(tables.clock, "", self._clock_state)
         return budget
 
     def retire_budget(self, budget: Budget) -> None:

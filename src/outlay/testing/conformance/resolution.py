@@ -311,7 +311,10 @@ class Resolution(Bench):
         self.admit("r2", 40)
         self.void("r2")
         self.grant("g1", 5)
-        for id in ("r1", "r2", "g1", "nobody"):
+        self.admit("r3", 40, hold_micros=1)
+        self.clock.advance(1)
+        self.void("r3")
+        for id in ("r1", "r2", "r3", "g1", "nobody"):
             assert isinstance(self.error(Reverse(PROJECT, id, "test")), ReservationNotFoundError)
 
     def test_projects_do_not_see_each_other(self) -> None:
