@@ -61,6 +61,13 @@ def run(options: Options) -> Report:
             ours[f"create, {least} users"],
         )
         report.add(
+            f"create_budget beside {updates:,} updates",
+            ours["create, old"],
+            "ms",
+            f"beside {rounds:,} updates",
+            ours["create, new"],
+        )
+        report.add(
             f"one user, updates {updates - rounds + 1:,} to {updates:,}",
             ours["old user"],
             "ms",
@@ -98,6 +105,7 @@ def _measure_ours(folder: Path, sizes: tuple[int, ...], updates: int, rounds: in
     say(f"update_cost: {rounds:,} rounds of each")
     medians = _take_turns(subjects, rounds)
     creators = {f"create, {size} users": _creator(folder / f"{size}.db", size) for size in sizes}
+    creators |= {f"create, {age}": _creator(folder / f"{age}.db", 1) for age in ("new", "old")}
     return medians | _take_turns(creators, rounds // 10)
 
 
