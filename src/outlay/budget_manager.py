@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import outlay
+from outlay.bootstrap import open_ledger
+from outlay.completions import price_book
 from outlay.domain.accounts import check_name
 from outlay.domain.budgets import MODES, Budget, Mode, Period, running_period
 from outlay.domain.commands import PutBudget, Record, Reset
@@ -33,13 +35,16 @@ from outlay.ledger.user_budgets import (
     user_budget_id,
     user_of_account,
 )
+from outlay.pricing.book import PriceBook
+from outlay.pricing.text import cost_of_prompt
+from outlay.providers.target import split_model
+from outlay.settings import Settings
+from outlay.spend import Spend, spend_of_completion, spend_of_text
+from outlay.user_reservation import UserReservation
 
 if TYPE_CHECKING:
     from outlay.answers import Answer
-    from outlay.pricing.book import PriceBook
-    from outlay.spend import Spend
     from outlay.streams import AsyncStream, Stream
-    from outlay.user_reservation import UserReservation
 
 UserRecord = dict[str, Any]
 """A user's record, as LiteLLM's: `total_budget`, `current_cost`, `model_cost`; with a duration also
@@ -141,9 +146,6 @@ class BudgetManager:
 
     def projected_cost(self, model: str, messages: Sequence[Mapping[str, Any]], user: str) -> float:
         """What the user will have spent after this prompt: the current cost and the prompt's, in USD."""
-        from outlay.pricing.text import cost_of_prompt
-        from outlay.providers.target import split_model
-
         current = self.get_current_cost(user)
         provider, name = split_model(model)
         return current + usd_float(
@@ -274,8 +276,6 @@ class BudgetManager:
             PriceUnknownError, CostUnboundedError: the call has no bound.
             UnknownUserError: (a KeyError) no such user.
         """
-        from outlay.user_reservation import UserReservation
-
         body = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens}), **options}
         return UserReservation(self.guard(user), self._book(), model, body, hold_seconds, self._clock.wall)
 
@@ -292,8 +292,6 @@ class BudgetManager:
     def _spend(
         self, completion: object, model: str | None, input_text: str | None, output_text: str | None
     ) -> Spend:
-        from outlay.spend import spend_of_completion, spend_of_text
-
         at = self._clock.wall()
         if completion is not None:
             return spend_of_completion(self._book(), completion, model=model, at=at)
@@ -304,8 +302,6 @@ class BudgetManager:
         return spend_of_text(self._book(), model, input_text or "", output_text or "", at=at)
 
     def _book(self) -> PriceBook:
-        from outlay.completions import price_book
-
         return price_book()
 
     def _budget(self, reader: Reader, user: str) -> Budget:
@@ -378,9 +374,6 @@ os.register_at_fork(after_in_child=lambda: globals().update(_LEDGERS_LOCK=thread
 
 
 def _ledger(database_url: str | None, clock: Clock | None) -> Ledger:
-    from outlay.bootstrap import open_ledger
-    from outlay.settings import Settings
-
     settings = Settings.from_environment(database_url=database_url)
     if clock is not None:
         return open_ledger(settings, clock)

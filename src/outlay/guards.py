@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import outlay
+import outlay.forking  # a fork may come while the first call of a thread loads what it needs
 from outlay.domain.commands import Amount, Reserve, Settle, Void
 from outlay.domain.entries import Source, VoidReason
 from outlay.domain.outcomes import Reserved

@@ -8,6 +8,7 @@ ordinary text: `<|endoftext|>` written by a user counts as the characters it is.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,9 @@ _VOCABULARIES: Final[tuple[tuple[str, str, bool], ...]] = (
 _NEAREST: Final = Vocabulary("o200k_base", is_exact=False)
 _loaded: dict[str, AnyTokenizer] = {}
 _loading = Lock()
+os.register_at_fork(
+    before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release
+)
 
 
 @lru_cache(maxsize=4096)
