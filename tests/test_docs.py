@@ -14,7 +14,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -196,8 +196,9 @@ def test_commands_in_pages_exist_with_their_options(page: Path) -> None:
     for block in [block for block in blocks(page) if block.info == "console"]:
         for line in re.findall(r"^\$ outlay (.*)$", block.body, re.MULTILINE):
             words = [word for word in shlex.split(line, comments=True) if word != "…"]
-            pipe = words.index("|") if "|" in words else len(words)
-            words, path, allowed = words[:pipe], (), {"--help", "-h"} | options_of(known[()])
+            words = list(takewhile(lambda word: word not in ("|", "||", "&&", "<", ">"), words))
+            path: tuple[str, ...] = ()
+            allowed = {"--help", "-h"} | options_of(known[()])
             for word in words:
                 if (*path, word) in known:
                     path = (*path, word)
