@@ -1,4 +1,4 @@
-"""What the SQLite store does with files that it must not use: it says so by name, and leaves them as they are."""
+"""Files that the SQLite store must not use: it says so by name, and leaves them as they are."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ def sql(path: Path, *statements: str) -> None:
     connection.close()
 
 
+def look(store: SQLiteStore) -> None:
+    with store.read() as reader:
+        list(reader.budgets())
+        list(reader.periods())
+
+
 def fails(path: Path, error: type[StoreError], match: str) -> None:
     """Neither writing nor reading may work, nor change a byte."""
     before = path.read_bytes() if path.is_file() else None
@@ -50,9 +56,8 @@ def fails(path: Path, error: type[StoreError], match: str) -> None:
     with pytest.raises(error, match=match) as caught:
         InlineLedger(store).execute(a_record("s1", 1))
     assert str(path) in str(caught.value) or str(path.parent) in str(caught.value)
-    with pytest.raises(error, match=match), store.read() as reader:
-        list(reader.budgets())
-        list(reader.periods())
+    with pytest.raises(error, match=match):
+        look(store)
     store.close()
     assert (path.read_bytes() if path.is_file() else None) == before
 

@@ -57,9 +57,10 @@ def test_an_old_database_is_brought_up_to_date_and_equals_a_new_one(
     old = SQLiteStore(tmp_path / "old.db", clock=FakeClock())
     InlineLedger(old).execute(a_record("s1", 1))
     old.close()
+    known = opening.migrations()
     following = opening.newest_migration() + 1
     added = (following, "ALTER TABLE accounts ADD COLUMN color TEXT; CREATE INDEX i ON accounts (color);")
-    monkeypatch.setattr(opening, "migrations", lambda known=opening.migrations(): [*known, added])
+    monkeypatch.setattr(opening, "migrations", lambda: [*known, added])
     schemas = []
     for name in ("old.db", "new.db"):
         store = SQLiteStore(tmp_path / name, clock=FakeClock())
@@ -77,9 +78,10 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     InlineLedger(old).execute(a_record("s1", 1))
     old.close()
     before = (tmp_path / "ledger.db").read_bytes()
+    known = opening.migrations()
     broken = (opening.newest_migration() + 1, "CREATE TABLE more (a); CREATE TABLE accounts (a);")
     with monkeypatch.context() as patch:
-        patch.setattr(opening, "migrations", lambda known=opening.migrations(): [*known, broken])
+        patch.setattr(opening, "migrations", lambda: [*known, broken])
         store = SQLiteStore(tmp_path / "ledger.db", clock=FakeClock())
         with pytest.raises(Exception, match="already exists"):
             InlineLedger(store).execute(a_record("s2", 1))
@@ -110,8 +112,8 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
         "UPDATE clock SET newest_at = -1",
         "INSERT INTO clock SELECT 2, newest_at, wall_at, boot_at, boot_id, jump, suspect_since FROM clock",
         "INSERT INTO accounts VALUES ('p', 'user:x', NULL, NULL, 'asleep')",
-        "INSERT INTO budgets SELECT 9, project, id, account, unit, limit_amount, window, anchor_at, zone, mode, "
-        "models, providers, alert_percents, is_by_model, NULL FROM budgets",
+        "INSERT INTO budgets SELECT 9, project, id, account, unit, limit_amount, window, anchor_at, zone, "
+        "mode, models, providers, alert_percents, is_by_model, NULL FROM budgets",
     ],
 )
 def test_the_database_itself_refuses(database: apsw.Connection, statement: str) -> None:

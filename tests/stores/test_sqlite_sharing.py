@@ -1,4 +1,4 @@
-"""One SQLite file and many who want it: other processes, other ledgers, forks; locks, and a disk that is full."""
+"""One SQLite file and many who want it: processes, ledgers, forks, locks, and a disk that is full."""
 
 from __future__ import annotations
 

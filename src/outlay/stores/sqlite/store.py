@@ -23,7 +23,7 @@ from outlay.ledger.writer import before_begin
 from outlay.stores.sqlite import opening
 from outlay.stores.sqlite.failures import translate
 from outlay.stores.sqlite.reader import SQLiteReader
-from outlay.stores.sqlite.transaction import SQLiteTransaction
+from outlay.stores.sqlite.transaction import Known, SQLiteTransaction
 
 BUSY_SECONDS: Final = 5.0
 """How long to wait for a program that locks the database without the lock file."""
@@ -52,6 +52,7 @@ class SQLiteStore:
         self._reader: apsw.Connection | None = None
         self._reader_lock = threading.Lock()
         self._data_version = -1
+        self._known = Known()
 
     @contextmanager
     def transaction(self) -> Iterator[SQLiteTransaction]:
@@ -73,11 +74,14 @@ class SQLiteStore:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
+            self._roll_back(connection)
             raise before_begin(translate(error, str(self.path))) from error
         try:
             data_version = connection.execute("PRAGMA data_version").get
             is_unchanged, self._data_version = data_version == self._data_version, data_version
-            yield SQLiteTransaction(connection, self._clock, is_unchanged=is_unchanged)
+            if not is_unchanged:
+                self._known = Known()
+            yield SQLiteTransaction(connection, self._clock, self._known, is_unchanged=is_unchanged)
             connection.execute("COMMIT")
         except BaseException as error:
             self._data_version = -1
@@ -107,7 +111,14 @@ class SQLiteStore:
                 finally:
                     connection.execute("COMMIT")
             except (apsw.Error, msgspec.DecodeError) as error:
+                self._drop_reader()
                 raise translate(error, str(self.path)) from error
+
+    def _drop_reader(self) -> None:
+        """Throw a connection away that failed, with whatever it had begun."""
+        if self._reader is not None:
+            self._reader.close(force=True)
+            self._reader = None
 
     def close(self) -> None:
         """Close every connection."""
