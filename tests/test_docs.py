@@ -1,8 +1,8 @@
 """The documentation is true: its code runs, its links lead somewhere, and nothing a user meets is left out.
 
 Python of one page runs from top to bottom in one namespace, in an empty folder, against a fake provider. What
-must not run is marked ```python notest and begins with the comment `# Not run: ` and why. An ```output block says
-what the Python right before it prints, to the letter.
+must not run is marked ```python notest and begins with the comment `# Not run: ` and why. An ```output block
+says what the Python right before it prints, to the letter.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def name_of(page: Path) -> str:
 
 @pytest.fixture
 def a_fresh_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder, a fake provider behind OpenAI's variables, and no settings or budgets from elsewhere."""
+    """An empty folder, a fake provider behind OpenAI's variables; no settings, nothing spent."""
     with FakeProvider() as provider, patch.dict(os.environ):
         for name in [name for name in os.environ if name.startswith("OUTLAY_") or _VARIABLE.fullmatch(name)]:
             del os.environ[name]
