@@ -51,6 +51,7 @@ UserRecord = dict[str, Any]
 `duration` (days), `created_at` and `last_updated_at` (seconds since the epoch)."""
 
 _LATEST_SECONDS: Final = 4_102_444_800.0
+_LONGEST_HOLD_SECONDS: Final = 7 * 86_400
 
 
 class BudgetManager:
@@ -277,7 +278,8 @@ class BudgetManager:
             UnknownUserError: (a KeyError) no such user.
         """
         body = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens}), **options}
-        return UserReservation(self.guard(user), self._book(), model, body, hold_seconds, self._clock.wall)
+        seconds = _check_hold(hold_seconds)
+        return UserReservation(self.guard(user), self._book(), model, body, seconds, self._clock.wall)
 
     def guard(self, user: str) -> Guard:
         """What makes a call obey this user's budget: for `outlay.completion(budget_manager=…)`."""
@@ -299,7 +301,7 @@ class BudgetManager:
             raise InvalidValueError(
                 "update_cost needs completion_obj, or model with input_text and output_text"
             )
-        return spend_of_text(self._book(), model, input_text or "", output_text or "", at=at)
+        return spend_of_text(self._book(), model, input_text, output_text, at=at)
 
     def _book(self) -> PriceBook:
         return price_book()
@@ -365,6 +367,13 @@ def _check_seconds(created_at: object) -> int:
     if not is_number or not math.isfinite(created_at) or not 0 <= created_at < _LATEST_SECONDS:  # type: ignore[arg-type,operator]
         raise InvalidValueError(f"created_at must be seconds since 1970, not {created_at!r}")
     return round(cast(float, created_at) * SECOND)
+
+
+def _check_hold(seconds: object) -> float:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 1 <= seconds <= _LONGEST_HOLD_SECONDS:  # type: ignore[operator]
+        raise InvalidValueError(f"hold_seconds must be from 1 to {_LONGEST_HOLD_SECONDS:,}, not {seconds!r}")
+    return cast(float, seconds)
 
 
 # One ledger for each database file: a program that makes a manager for each request opens it once.

@@ -31,13 +31,17 @@ class Spend:
     completion_key: str | None = None
 
 
-def spend_of_text(book: PriceBook, model: str, input_text: str, output_text: str, *, at: int) -> Spend:
-    """Price texts by our own count of their tokens.
+def spend_of_text(
+    book: PriceBook, model: str, input_text: str | None, output_text: str | None, *, at: int
+) -> Spend:
+    """Price texts by our own count of their tokens; None is no text.
 
     Raises:
         InvalidValueError: the model or a text is not a string.
         PriceUnknownError: the model has no price.
     """
+    input_text = "" if input_text is None else input_text
+    output_text = "" if output_text is None else output_text
     for field, value in (("model", model), ("input_text", input_text), ("output_text", output_text)):
         if not isinstance(value, str) or (field == "model" and not value):
             raise InvalidValueError(f"{field} must be text, not {value!r}")

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from outlay.completions import default_max_tokens
-from outlay.domain.entries import VoidReason
+from outlay.domain.entries import VOID_REASONS, VoidReason
 from outlay.domain.money import parse_usd
 from outlay.errors import InvalidValueError
 from outlay.guards import Guard, Held, Want
@@ -73,7 +73,13 @@ class UserReservation:
         )
 
     def void(self, reason: VoidReason = "never_sent") -> None:
-        """Give the hold back: the call was `never_sent`, `rejected` (4xx), or a `provider_error` (5xx)."""
+        """Give the hold back: the call was `never_sent`, `rejected` (4xx), or a `provider_error` (5xx).
+
+        Raises:
+            InvalidValueError: another reason, or it ended before.
+        """
+        if reason not in VOID_REASONS:
+            raise InvalidValueError(f"reason must be one of {', '.join(VOID_REASONS)}, not {reason!r}")
         self._end(self._held.void(reason))
 
     def __enter__(self) -> Self:
@@ -114,7 +120,7 @@ class UserReservation:
             return Spend(parse_usd(cost, "cost"), Usage(), "manual", "", self._model, "")
         if input_text is None and output_text is None:
             raise InvalidValueError("settle needs a completion, a cost, or input_text and output_text")
-        return spend_of_text(self._book, self._model, input_text or "", output_text or "", at=at)
+        return spend_of_text(self._book, self._model, input_text, output_text, at=at)
 
     def _end(self, ending: Coroutine[Any, Any, None]) -> None:
         if self._state != "held":
