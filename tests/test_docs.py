@@ -38,6 +38,8 @@ from outlay.testing.clock import FakeClock
 from outlay.testing.provider import Behaviour, Bill, FakeProvider
 from outlay.user_reservation import UserReservation
 
+pytest_plugins = ["front_doors"]
+
 ROOT = Path(__file__).parent.parent
 SOURCES_OF_OUTLAY = ROOT / "src" / "outlay"
 REFERENCE = ROOT / "docs" / "reference"
@@ -101,7 +103,7 @@ def name_of(page: Path) -> str:
 
 
 @pytest.fixture
-def a_fresh_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def a_fresh_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process_budget: None) -> Iterator[None]:
     """An empty folder, a fake provider behind OpenAI's variables; no settings, nothing spent."""
     with FakeProvider() as provider, patch.dict(os.environ):
         for name in [name for name in os.environ if name.startswith("OUTLAY_") or _VARIABLE.fullmatch(name)]:
@@ -110,9 +112,6 @@ def a_fresh_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
             OPENAI_API_KEY="sk-docs", OPENAI_API_BASE=provider.base_url, OPENAI_BASE_URL=provider.base_url
         )
         monkeypatch.chdir(tmp_path)
-        for name in ("max_budget", "budget_mode", "budget_wait_seconds", "default_max_tokens"):
-            monkeypatch.setattr(outlay, name, getattr(outlay, name))
-        outlay._current_cost = 0
         completions._price_book.cache_clear()
         yield
         completions._price_book.cache_clear()
