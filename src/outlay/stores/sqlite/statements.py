@@ -39,9 +39,10 @@ project, id, account, unit, limit_amount, window, anchor_at, zone, mode, models,
 is_by_model, key
 """
 
+# +id: sort these few rows, rather than read all budgets in the order of id.
 BUDGETS_OF_ACCOUNTS: Final = f"""
 SELECT {BUDGET_COLUMNS} FROM budgets
-WHERE project = :project AND account IN {IDS} AND retired_at IS NULL ORDER BY id
+WHERE project = :project AND account IN {IDS} AND retired_at IS NULL ORDER BY +id
 """
 
 BUDGETS_BY_KEY: Final = f"""
@@ -104,6 +105,8 @@ DUE_RESERVATIONS: Final = f"""
 SELECT {RESERVATION_COLUMNS} FROM reservations WHERE expires_at <= ? ORDER BY expires_at, id LIMIT ?
 """
 
+NEXT_DUE: Final = "SELECT min(expires_at) FROM reservations"
+
 PENDING_OF_ACCOUNT: Final = f"""
 SELECT {RESERVATION_COLUMNS} FROM reservations
 WHERE project = ? AND EXISTS (SELECT 1 FROM json_each(accounts) WHERE value = ?)
@@ -137,7 +140,8 @@ SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE project = :project AND completion
 """
 
 # What an account spent since a moment, by model. `at` bounds what the index must read, as no entry is
-# admitted after it is written; carried sums, grants and resets are no spend.
+# admitted after it is written (+project keeps the planner to it); carried sums, grants and resets are no
+# spend.
 SPEND_SINCE: Final = """
 SELECT model, provider, sum(usd_nanos), sum(tokens),
        sum(CASE WHEN kind IN ('settle', 'expire', 'record') THEN 1
@@ -145,10 +149,15 @@ SELECT model, provider, sum(usd_nanos), sum(tokens),
                 WHEN kind = 'correct' AND reason = 'never_sent' THEN -1
                 WHEN kind = 'reverse' THEN -1 ELSE 0 END)
 FROM entries
-WHERE at >= :since AND admitted_at >= :since AND project = :project
+WHERE at >= :since AND admitted_at >= :since AND +project = :project
   AND kind NOT IN ('carry', 'grant', 'reset')
   AND EXISTS (SELECT 1 FROM json_each(accounts) WHERE value = :account)
 GROUP BY model, provider
+"""
+
+# Whether a budget of this id has earlier generations.
+IS_RETIRED: Final = """
+SELECT EXISTS (SELECT 1 FROM budgets WHERE project = ? AND id = ? AND retired_at IS NOT NULL)
 """
 
 # When the budgets of an id were last reset by hand: the start of the period that the reset opened.
@@ -175,10 +184,10 @@ WHERE (:project IS NULL OR project = :project) AND (:account IS NULL OR account 
 ORDER BY project, account, id, key
 """
 
-# The same for one account, which has an index.
+# The same for one account, which has an index; +id as above.
 BUDGETS_OF_ACCOUNT: Final = f"""
 SELECT {BUDGET_COLUMNS} FROM budgets
-WHERE project = :project AND account = :account AND retired_at IS NULL ORDER BY id
+WHERE project = :project AND account = :account AND retired_at IS NULL ORDER BY +id
 """
 
 ALL_PERIODS: Final = f"SELECT {PERIOD_COLUMNS} FROM periods ORDER BY budget_key, starts_at"

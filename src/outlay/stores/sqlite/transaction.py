@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import apsw
@@ -11,20 +12,36 @@ from outlay.domain.accounts import Account
 from outlay.domain.budgets import Budget, Period, PeriodKey
 from outlay.domain.entries import Entry
 from outlay.domain.reservations import Reservation
+from outlay.domain.windows import NEVER
 from outlay.ledger.clock import Clock, believe_clock, read_clock
-from outlay.ledger.store import CatalogueChange, Changes, Ref, Spend
+from outlay.ledger.store import CatalogueChange, Changes, ClockState, Ref, Spend
 from outlay.stores.sqlite import rows, statements
 
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Known:
+    """What the last transaction left behind, true until somebody else writes: it saves a few reads each time.
+
+    `next_due_at` is no later than the first `expires_at` of all reservations.
+    """
+
+    clock: ClockState | None = None
+    catalogue_version: int | None = None
+    next_due_at: int | None = None
+
+
 class SQLiteTransaction:
     """See outlay.ledger.store.Transaction."""
 
-    def __init__(self, connection: apsw.Connection, clock: Clock, *, is_unchanged: bool) -> None:
+    def __init__(
+        self, connection: apsw.Connection, clock: Clock, known: Known, *, is_unchanged: bool
+    ) -> None:
         self._execute = connection.execute
         self._executemany = connection.executemany
-        last = rows.clock_of(self._execute(statements.CLOCK).fetchall()[0])
+        self._known = known
+        last = known.clock or rows.clock_of(self._execute(statements.CLOCK).fetchall()[0])
         self.now, self._clock_state = read_clock(clock, last)
         self.lag = max(0, last.newest_at - self._clock_state.wall_at)
         self.is_unchanged = is_unchanged
@@ -33,8 +50,9 @@ class SQLiteTransaction:
 
     def catalogue_version(self) -> int:
         """The newest version."""
-        version: int = self._execute(statements.CATALOGUE_VERSION).get
-        return version
+        if self._known.catalogue_version is None:
+            self._known.catalogue_version = self._execute(statements.CATALOGUE_VERSION).get
+        return self._known.catalogue_version or 0
 
     def catalogue_changes(self, after: int) -> Sequence[CatalogueChange]:
         """Changes, oldest first."""
@@ -90,6 +108,11 @@ class SQLiteTransaction:
 
     def due_reservations(self, limit: int) -> list[Reservation]:
         """Those whose time has come."""
+        if self._known.next_due_at is None:
+            self._known.next_due_at = self._execute(statements.NEXT_DUE).get or NEVER
+        if self.now < self._known.next_due_at:
+            return []
+        self._known.next_due_at = None
         due = self._execute(statements.DUE_RESERVATIONS, (self.now, limit))
         return [rows.reservation_of(row) for row in due]
 
@@ -112,6 +135,8 @@ class SQLiteTransaction:
 
     def last_reset(self, ref: Ref) -> int:
         """When it was last reset by hand."""
+        if not self._execute(statements.IS_RETIRED, ref).get:
+            return 0
         starts_at = self._execute(statements.LAST_RESET, {"project": ref.project, "id": ref.id}).get
         return starts_at or 0
 
@@ -119,7 +144,7 @@ class SQLiteTransaction:
         """Insert or update."""
         row = (account.project, account.id, account.parent, account.name, account.status)
         self._execute(statements.PUT_ACCOUNT, row)
-        self._execute(statements.NOTE_CHANGE, ("account", account.project, account.id))
+        self._note_change("account", Ref(account.project, account.id))
 
     def put_budget(self, budget: Budget) -> Budget:
         """Insert a new generation or update one."""
@@ -129,7 +154,7 @@ class SQLiteTransaction:
             key = budget.key
         else:
             key = self._execute(statements.INSERT_BUDGET, rows.budget_row(budget)).get
-        self._execute(statements.NOTE_CHANGE, ("budget", budget.project, budget.account))
+        self._note_change("budget", Ref(budget.project, budget.account))
         inserted = self.budgets_by_key((key,))[key][0]
         self._remember_clock()
         return inserted
@@ -137,7 +162,7 @@ class SQLiteTransaction:
     def retire_budget(self, budget: Budget) -> None:
         """Take out of force."""
         self._execute(statements.RETIRE_BUDGET, (self.now, budget.key))
-        self._execute(statements.NOTE_CHANGE, ("budget", budget.project, budget.account))
+        self._note_change("budget", Ref(budget.project, budget.account))
 
     def confirm_clock(self) -> None:
         """Believe the wall clock."""
@@ -151,6 +176,9 @@ class SQLiteTransaction:
         kept = [row for ref, row in changes.reservations.items() if ref not in changes.resolved]
         if kept:
             self._executemany(statements.PUT_RESERVATION, map(rows.reservation_row, kept))
+            if self._known.next_due_at is not None:
+                first = min(reservation.expires_at for reservation in kept)
+                self._known.next_due_at = min(first, self._known.next_due_at)
         if changes.entries:
             self._executemany(statements.INSERT_ENTRY, map(rows.entry_row, changes.entries))
         if changes.resolved:
@@ -164,6 +192,11 @@ class SQLiteTransaction:
 
     def _remember_clock(self) -> None:
         self._execute(statements.SET_CLOCK, rows.clock_row(self._clock_state))
+        self._known.clock = self._clock_state
+
+    def _note_change(self, kind: str, ref: Ref) -> None:
+        self._execute(statements.NOTE_CHANGE, (kind, *ref))
+        self._known.catalogue_version = None
 
     def _select(self, sql: str, refs: Collection[Ref], make: Callable[[Any], T]) -> Iterator[T]:
         """Run a statement of a project and a set of ids, once for each project."""

@@ -51,6 +51,7 @@ CREATE TABLE budgets (
 ) STRICT;
 
 CREATE UNIQUE INDEX budgets_in_force ON budgets (project, id) WHERE retired_at IS NULL;
+CREATE INDEX budgets_generations ON budgets (project, id);
 CREATE INDEX budgets_of_account ON budgets (project, account) WHERE retired_at IS NULL;
 
 -- The counters of each interval of each budget.
