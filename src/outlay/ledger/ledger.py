@@ -74,12 +74,9 @@ class Ledger:
         """Carry out a command; durable when it returns. As `execute`, for event loops."""
         import asyncio
 
-        job = Job(command, monotonic() + wait_seconds if wait_seconds else 0.0)
         loop = asyncio.get_running_loop()
-        job.loop = loop
         future: asyncio.Future[Outcome] = loop.create_future()
-        job.future = future
-        self._submit(job)
+        job = self._submit(Job(command, monotonic() + wait_seconds if wait_seconds else 0.0, future))
         self._watch.add(loop, future, self.answer_seconds + wait_seconds)
         try:
             return await future

@@ -35,21 +35,27 @@ _HOLD_SECONDS: Final = 60
 class Job:
     """One command on its way through the writer, and who waits for it.
 
-    `patience_until` is the monotonic time until which a reserve may stay parked; 0 for not at all.
+    `patience_until` is the monotonic time until which a reserve may stay parked; 0 for not at all. `future`
+    is an event loop's; without one, a thread waits.
     """
 
-    __slots__ = ("_done", "command", "error", "future", "is_abandoned", "loop", "outcome", "patience_until")
+    __slots__ = ("_done", "command", "error", "future", "is_abandoned", "outcome", "patience_until")
 
-    def __init__(self, command: Command | None, patience_until: float = 0.0) -> None:
+    def __init__(
+        self,
+        command: Command | None,
+        patience_until: float = 0.0,
+        future: asyncio.Future[Outcome] | None = None,
+    ) -> None:
         self.command = command
         self.patience_until = patience_until
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
         self.is_abandoned = False
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.future: asyncio.Future[Outcome] | None = None
-        self._done = threading.Lock()
-        self._done.acquire()
+        self.future = future
+        if future is None:
+            self._done = threading.Lock()
+            self._done.acquire()
 
     def wait(self, timeout_seconds: float) -> bool:
         """Block until the command is done; False if it is not done in time."""
@@ -221,11 +227,11 @@ class LedgerWriter:
         """Wake each caller: threads one by one, event loops once for all their futures."""
         by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
         for job in batch:
-            if job.loop is None:
+            if job.future is None:
                 job.finish()
                 self.undo_if_abandoned(job)
             else:
-                by_loop.setdefault(job.loop, []).append(job)
+                by_loop.setdefault(job.future.get_loop(), []).append(job)
         for loop, jobs in by_loop.items():
             try:
                 loop.call_soon_threadsafe(self._fulfil, jobs)
