@@ -7,7 +7,6 @@ had failed: nothing lost, nothing doubled.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -142,7 +141,7 @@ def everything(reader: Reader) -> Iterator[object]:
     yield from (each for each in reader.periods() if each.budget_key not in short or is_newest(each, reader))
     yield from reader.all_model_totals()
     yield from reader.reservations()
-    entries = (replace(entry, seq=0) for entry in reader.entries(EntryFilter()))  # in any order
+    entries = (entry._replace(seq=0) for entry in reader.entries(EntryFilter()))  # in any order
     yield from sorted(entries, key=lambda entry: entry.id)
 
 

@@ -176,7 +176,7 @@ def a_settle_posts_to_the_newest_period(patch: pytest.MonkeyPatch) -> None:
     def move(holds: Sequence[Hold], actual: Any, periods: dict[PeriodKey, Period]) -> Any:
         moved = [
             hold._replace(
-                starts_at=max(key.starts_at for key in periods if key.budget_key == hold.budget_key)
+                starts_at=max(key[1] for key in periods if key[0] == hold[0])
             )
             for hold in holds
         ]
@@ -260,7 +260,7 @@ def a_correction_rewrites_the_presumed_entry(patch: pytest.MonkeyPatch) -> None:
     def append(self: MemoryTransaction, entry: Entry) -> None:
         if entry.kind == "correct":
             ref = Ref(entry.project, entry.reservation_id or "")
-            self._set(self._tables.entries, ref, replace(entry, id=ref.id, kind="expire"))
+            self._set(self._tables.entries, ref, entry._replace(id=ref.id, kind="expire"))
         else:
             original(self, entry)
 
@@ -290,7 +290,7 @@ def a_charge_does_not_say_its_price_version(patch: pytest.MonkeyPatch) -> None:
     original = resolve.decide_settle
 
     def decide_settle(command: Settle, reservation: Reservation, *rest: Any) -> Decision:
-        return original(command, replace(reservation, price_version=None), *rest)
+        return original(command, reservation._replace(price_version=None), *rest)
 
     patch.setattr(books, "decide_settle", decide_settle)
 

@@ -60,11 +60,8 @@ class Budget:
         )
 
 
-class PeriodKey(NamedTuple):
-    """Which period: the budget's key and the period's start."""
-
-    budget_key: int
-    starts_at: int
+PeriodKey = tuple[int, int]
+"""Which period: the budget's key and the period's start."""
 
 
 class Period(NamedTuple):
@@ -84,7 +81,7 @@ class Period(NamedTuple):
     @property
     def key(self) -> PeriodKey:
         """The key of this period."""
-        return PeriodKey(self.budget_key, self.starts_at)
+        return self[:2]
 
 
 def running_period(budget: Budget, newest: Period | None, now: int) -> Period:

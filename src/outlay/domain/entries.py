@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
 
 from outlay.domain.budgets import PeriodKey, Unit
 
@@ -31,11 +31,13 @@ class Post(NamedTuple):
     @property
     def period_key(self) -> PeriodKey:
         """The key of that period."""
-        return PeriodKey(self[0], self[1])
+        return self[:2]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class Entry(NamedTuple):
     """One row of the journal.
 
     `id` is the reservation's for its resolution, `ID#correct` for the correction of a presumed charge,
@@ -54,7 +56,7 @@ class Entry:
     posts: tuple[Post, ...] = ()
     usd_nanos: int | None = None
     tokens: int | None = None
-    usage: Mapping[str, int] = field(default_factory=dict)
+    usage: Mapping[str, int] = _NOTHING
     source: Source | None = None
     provider: str | None = None
     model: str | None = None
@@ -64,7 +66,7 @@ class Entry:
     output_cap: int | None = None
     tags: tuple[str, ...] = ()
     reason: str | None = None
-    detail: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = _NOTHING
     completion_key: str | None = None
     fingerprint: bytes = b""
     reserve_fingerprint: bytes = b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from outlay.domain.budgets import PeriodKey, Unit
@@ -20,11 +20,10 @@ class Hold(NamedTuple):
     @property
     def period_key(self) -> PeriodKey:
         """The key of that period."""
-        return PeriodKey(self[0], self[1])
+        return self[:2]
 
 
-@dataclass(slots=True, frozen=True)
-class Reservation:
+class Reservation(NamedTuple):
     """A pending reservation. Times are microseconds since the epoch, amounts nanos or counts by unit.
 
     `accounts` are all that the request belongs to, those above them included. `output_cap` is the granted
@@ -47,4 +46,4 @@ class Reservation:
     model: str | None = None
     price_version: str | None = None
     tags: tuple[str, ...] = ()
-    increases: Mapping[str, bytes] = field(default_factory=dict)
+    increases: Mapping[str, bytes] = MappingProxyType({})

@@ -7,7 +7,6 @@ time is now.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from outlay.domain.budgets import Budget, Period, PeriodKey, running_period
@@ -138,8 +137,7 @@ def decide_late(
         more, overrun = settled - post.settled, max(0, settled - post.held)
         posts.append(Post(post.budget_key, post.starts_at, post.unit, post.held, more, overrun, 0))
         changed.append(period._replace(settled=period.settled + more, overrun=period.overrun + overrun))
-    entry = replace(
-        expired,
+    entry = expired._replace(
         id=correction_id(expired.id),
         kind="correct",
         at=now,
@@ -306,8 +304,7 @@ def decide_reverse(
         if (period := periods.get(post.period_key)) is not None
     ]
     known = [entry.usd_nanos for entry in entries if entry.usd_nanos is not None]
-    entry = replace(
-        charge,
+    entry = charge._replace(
         id=reversal_id(charge.id),
         kind="reverse",
         at=now,
@@ -337,7 +334,7 @@ def _move(
         settled = 0 if unit == "concurrency" else actual.get(unit, held)
         overrun = settled - held if settled > held else 0
         posts.append(Post(key, starts_at, unit, held, settled, overrun, 0))
-        period = periods.get(PeriodKey(key, starts_at))
+        period = periods.get((key, starts_at))
         if period is None:
             continue
         changed.append(

@@ -134,7 +134,7 @@ class _Auditor:
 
     def _check_holds(self, reservation: Reservation, where: str) -> None:
         for hold in reservation.holds:
-            key = PeriodKey(hold.budget_key, hold.starts_at)
+            key = hold.period_key
             self._check_budget(key, hold.unit, reservation.project, reservation.accounts, where)
             if hold.amount < 0:
                 self.report.add(7, where, f"holds {hold.amount} {hold.unit}")
@@ -180,7 +180,7 @@ class _Auditor:
     def _tally(self, entry: Entry, where: str) -> None:
         is_charge = entry.kind not in ("grant", "reset")
         for post in entry.posts:
-            key = PeriodKey(post.budget_key, post.starts_at)
+            key = post.period_key
             self._check_budget(key, post.unit, entry.project, entry.accounts, where)
             budget = self.budgets.get(post.budget_key)
             if budget is not None and budget.is_by_model and post.settled:
@@ -207,7 +207,7 @@ class _Auditor:
 
     def _note_reset(self, entry: Entry) -> None:
         ended, opened = entry.posts
-        self.ended_by_reset[PeriodKey(ended.budget_key, ended.starts_at)] = entry.at
+        self.ended_by_reset[ended.period_key] = entry.at
         budget = self.budgets.get(opened.budget_key)
         if budget is not None:
             self.opened_by_reset[budget.project, budget.id, opened.starts_at] = entry.at
@@ -215,9 +215,9 @@ class _Auditor:
     def _check_budget(
         self, key: PeriodKey, unit: str, project: str, accounts: tuple[str, ...], where: str
     ) -> None:
-        budget = self.budgets.get(key.budget_key)
+        budget = self.budgets.get(key[0])
         if budget is None:
-            self.report.add(2, where, f"posts to budget {key.budget_key}, which does not exist")
+            self.report.add(2, where, f"posts to budget {key[0]}, which does not exist")
         elif budget.project != project or budget.account not in accounts:
             self.report.add(11, where, f"posts to {budget.id!r} of {budget.account!r} in {budget.project!r}")
         elif budget.unit != unit:
@@ -225,9 +225,9 @@ class _Auditor:
 
     def _note_missing(self, key: PeriodKey) -> None:
         """A period without a row: pruned if its window is short and a later one is there."""
-        budget = self.budgets.get(key.budget_key)
+        budget = self.budgets.get(key[0])
         is_pruned = budget is not None and budget.window.is_short
-        if is_pruned and self.newest.get(key.budget_key, key.starts_at) > key.starts_at:
+        if is_pruned and self.newest.get(key[0], key[1]) > key[1]:
             return
         if budget is not None and key not in self.missing:
             self.missing.add(key)
@@ -244,12 +244,12 @@ class _Auditor:
             self._check_admissions(key, tally)
 
     def _check_admissions(self, key: PeriodKey, tally: _Tally) -> None:
-        budget = self.budgets.get(key.budget_key)
+        budget = self.budgets.get(key[0])
         if budget is None or tally.earliest is None or tally.latest is None:
             return
-        opened_at = self.opened_by_reset.get((budget.project, budget.id, key.starts_at), key.starts_at)
+        opened_at = self.opened_by_reset.get((budget.project, budget.id, key[1]), key[1])
         ended_at = self.ended_by_reset.get(key, -1)
-        if tally.earliest[0] < min(opened_at, key.starts_at):
+        if tally.earliest[0] < min(opened_at, key[1]):
             at, what = tally.earliest
             self.report.add(8, self._period(key), f"has {what}, admitted before it at {_time(at)}")
         if tally.latest[0] >= tally.row.ends_at and tally.latest[0] > ended_at:
@@ -261,19 +261,19 @@ class _Auditor:
             self.report.model_totals += 1
             wanted = self.models.pop(key, 0)
             if stored != wanted:
-                where = f"{key.model!r} in {self._period(PeriodKey(key.budget_key, key.starts_at))}"
+                where = f"{key.model!r} in {self._period(key[:2])}"
                 self.report.add(2, where, f"has settled {stored}, but the journal says {wanted}")
         for key, wanted in self.models.items():
             if wanted:
-                where = f"{key.model!r} in {self._period(PeriodKey(key.budget_key, key.starts_at))}"
+                where = f"{key.model!r} in {self._period(key[:2])}"
                 self.report.add(2, where, f"has no total, but the journal says {wanted}")
 
     def _period(self, key: PeriodKey) -> str:
-        budget = self.budgets.get(key.budget_key)
-        name = f"budget {key.budget_key}"
+        budget = self.budgets.get(key[0])
+        name = f"budget {key[0]}"
         if budget is not None:
-            name = f"{budget.id!r} of project {budget.project!r} (budget {key.budget_key})"
-        return f"{name}, period from {_time(key.starts_at)}"
+            name = f"{budget.id!r} of project {budget.project!r} (budget {key[0]})"
+        return f"{name}, period from {_time(key[1])}"
 
 
 def _counters(period: Period) -> str:

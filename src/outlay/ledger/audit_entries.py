@@ -29,7 +29,7 @@ class Problem(NamedTuple):
 
 def check_entry(entry: Entry, find: Find, rows: Collection[PeriodKey]) -> Iterator[Problem]:
     """Check an entry by itself and against those it refers to. `rows` are the periods that have a row."""
-    keys = [PeriodKey(post.budget_key, post.starts_at) for post in entry.posts]
+    keys = [post.period_key for post in entry.posts]
     if len(set(keys)) < len(keys):
         yield Problem(6, "posts to one period twice")
     if entry.kind in ("settle", "void", "expire"):
@@ -90,9 +90,9 @@ def _check_correction(entry: Entry, find: Find, rows: Collection[PeriodKey]) -> 
         return
     if entry.reason is not None and entry.reason not in _PROOFS:
         yield Problem(5, f"voids a presumed charge without proof (reason {entry.reason!r})")
-    presumed = {PeriodKey(post.budget_key, post.starts_at): post for post in expired.posts}
+    presumed = {post.period_key: post for post in expired.posts}
     for post in entry.posts:
-        first = presumed.pop(PeriodKey(post.budget_key, post.starts_at), None)
+        first = presumed.pop(post.period_key, None)
         if first is None or (first.unit, first.held) != (post.unit, post.held):
             yield Problem(6, f"corrects a period that the presumed charge did not post to: {_text(post)}")
             continue
@@ -126,12 +126,12 @@ def _check_reversal(entry: Entry, find: Find) -> Iterator[Problem]:
     left: dict[PeriodKey, list[int]] = {}
     for each in (charge, correction, entry):
         for post in () if each is None else each.posts:
-            sums = left.setdefault(PeriodKey(post.budget_key, post.starts_at), [0, 0])
+            sums = left.setdefault(post.period_key, [0, 0])
             sums[0] += post.settled
             sums[1] += post.overrun
     for key, (settled, overrun) in left.items():
         if settled or overrun:
-            yield Problem(5, f"leaves {settled} settled and {overrun} overrun in budget {key.budget_key}")
+            yield Problem(5, f"leaves {settled} settled and {overrun} overrun in budget {key[0]}")
 
 
 def _check_record(entry: Entry) -> Iterator[Problem]:

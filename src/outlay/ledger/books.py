@@ -436,7 +436,7 @@ class Books:
                 missing.update(p.period_key for p in self._entries[ref].posts if p.period_key not in known)
         if missing:
             known.update(self._tx.periods(missing))
-            self._budgets.update(self._tx.budgets_by_key({key.budget_key for key in missing}))
+            self._budgets.update(self._tx.budgets_by_key({key[0] for key in missing}))
 
 
 def _named(command: Reserve | Record) -> tuple[str, ...]:

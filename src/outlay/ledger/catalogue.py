@@ -138,6 +138,6 @@ def _hold_too(
             changed.append(periods[old]._replace(reserved=periods[old].reserved - hold.amount))
         else:
             kept.append(hold)
-    kept.append(Hold(budget.key, key.starts_at, budget.unit, amount))
+    kept.append(Hold(budget.key, key[1], budget.unit, amount))
     changed.append(periods[key]._replace(reserved=periods[key].reserved + amount))
-    return replace(reservation, holds=tuple(kept)), changed
+    return reservation._replace(holds=tuple(kept)), changed

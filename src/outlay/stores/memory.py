@@ -144,7 +144,7 @@ class MemoryTransaction:
     def periods(self, keys: Collection[PeriodKey]) -> dict[PeriodKey, Period]:
         """Periods by key."""
         periods = self._tables.periods
-        return {PeriodKey(*key): periods[key[0]][key[1]] for key in keys if key[1] in periods.get(key[0], {})}
+        return {key: periods[key[0]][key[1]] for key in keys if key[1] in periods.get(key[0], {})}
 
     def reservations(self, refs: Collection[Ref]) -> dict[Ref, Reservation]:
         """Pending ones."""
@@ -233,9 +233,9 @@ class MemoryTransaction:
         tables = self._tables
         for key, period in changes.periods.items():
             _check_counters(period)
-            if key.budget_key not in tables.periods:
-                self._set(tables.periods, key.budget_key, {})
-            self._set(tables.periods[key.budget_key], key.starts_at, period)
+            if key[0] not in tables.periods:
+                self._set(tables.periods, key[0], {})
+            self._set(tables.periods[key[0]], key[1], period)
         for ref, reservation in changes.reservations.items():
             self._set(tables.reservations, ref, reservation)
         for ref in changes.resolved:
@@ -253,7 +253,7 @@ class MemoryTransaction:
         if ref in tables.entries:
             raise AssertionError(f"the journal has an entry {entry.id!r} already")
         tables.seq += 1  # as in a database, a number that was rolled back is not used again
-        entry = replace(entry, seq=tables.seq)
+        entry = entry._replace(seq=tables.seq)
         self._set(tables.entries, ref, entry)
         if tables.max_entries is not None and len(tables.entries) > tables.max_entries:
             self._set(tables.entries, next(iter(tables.entries)), None)

@@ -505,7 +505,7 @@ class World:
         for rule in self.model.rules:
             key = keys[rule.budget.project, rule.budget.id].pop(0)
             for slot in rule.slots:
-                row = found.pop(PeriodKey(key, slot.start), None)
+                row = found.pop((key, slot.start), None)
                 if row is None:
                     is_short = slot.end - slot.start <= 3600 * SECOND
                     is_idle = is_short and not slot.reserved and slot is not rule.slots[-1]

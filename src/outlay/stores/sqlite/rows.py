@@ -86,7 +86,7 @@ def period_of(row: Row) -> Period:
 
 def period_key_of(row: Row) -> PeriodKey:
     """The first two columns of statements.PERIOD_COLUMNS."""
-    return PeriodKey(row[0], row[1])
+    return (row[0], row[1])
 
 
 def reservation_of(row: Row) -> Reservation:
