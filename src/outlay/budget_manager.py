@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import outlay
 from outlay.bootstrap import open_ledger
-from outlay.completions import price_book
+from outlay.completions import default_max_tokens, price_book
 from outlay.domain.accounts import check_name
 from outlay.domain.budgets import MODES, Budget, Mode, Period, running_period
 from outlay.domain.commands import PutBudget, Record, Reset
 from outlay.domain.money import parse_usd, usd_float
 from outlay.domain.windows import SECOND
 from outlay.errors import InvalidValueError, UnknownUserError
-from outlay.guards import Guard, wait_seconds
+from outlay.guards import Guard
 from outlay.ledger.clock import Clock, as_clock
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
@@ -37,6 +37,7 @@ from outlay.ledger.user_budgets import (
 )
 from outlay.pricing.book import PriceBook
 from outlay.pricing.text import cost_of_prompt
+from outlay.process_budget import wait_seconds
 from outlay.providers.target import split_model
 from outlay.settings import Settings
 from outlay.spend import Spend, spend_of_completion, spend_of_text
@@ -279,7 +280,8 @@ class BudgetManager:
         """
         body = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens}), **options}
         seconds = _check_hold(hold_seconds)
-        return UserReservation(self.guard(user), self._book(), model, body, seconds, self._clock.wall)
+        guard, tokens = self.guard(user), default_max_tokens()
+        return UserReservation(guard, self._book(), model, body, seconds, tokens, self._clock.wall)
 
     def guard(self, user: str) -> Guard:
         """What makes a call obey this user's budget: for `outlay.completion(budget_manager=…)`."""

@@ -6,7 +6,6 @@ would wait for ever when it imports the same. So a fork waits until imports unde
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import suppress
 from importlib import import_module
@@ -27,6 +26,3 @@ def _begun_by_others() -> list[str]:
     references: dict[str, Any] = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
     locks = {name: reference() for name, reference in list(references.items())}
     return [name for name, lock in locks.items() if getattr(lock, "owner", None) not in (None, get_ident())]
-
-
-os.register_at_fork(before=finish_imports)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import outlay
-import outlay.forking  # a fork may come while the first call of a thread loads what it needs
 from outlay.domain.commands import Amount, Reserve, Settle, Void
 from outlay.domain.entries import Source, VoidReason
 from outlay.domain.outcomes import Reserved
-from outlay.errors import BudgetExceededError, InvalidValueError, LedgerError, OutlayError
+from outlay.errors import BudgetExceededError, LedgerError, OutlayError
 from outlay.ledger.clock import SystemClock
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
@@ -151,21 +148,6 @@ class Held:
         except OutlayError as error:  # the provider answered: what the caller gets must not depend on this
             kind = type(command).__name__.lower()
             log.warning("could not %s %s (it stays held, then presumed): %s", kind, command.id, error)
-
-
-def wait_seconds() -> float:
-    """`outlay.budget_wait_seconds` as it is now.
-
-    Raises:
-        InvalidValueError: it is no number of seconds from 0 to a day.
-    """
-    seconds = outlay.budget_wait_seconds
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not is_number or not math.isfinite(seconds) or not 0 <= seconds <= 86_400:
-        raise InvalidValueError(
-            f"outlay.budget_wait_seconds must be seconds from 0 to 86,400, not {seconds!r}"
-        )
-    return seconds
 
 
 def _plain(error: BudgetExceededError) -> BudgetExceededError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from typing import Final, TypeGuard
@@ -13,7 +14,8 @@ from outlay.domain.commands import PutBudget, Record, Reset
 from outlay.domain.money import parse_usd, usd_float
 from outlay.domain.windows import Window
 from outlay.errors import InvalidValueError, OutlayError
-from outlay.guards import Guard, wait_seconds
+from outlay.forking import finish_imports
+from outlay.guards import Guard
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
 from outlay.stores.memory import MemoryStore
@@ -93,8 +95,24 @@ class ProcessBudget:
         self._lock = threading.Lock()
 
 
+def wait_seconds() -> float:
+    """`outlay.budget_wait_seconds` as it is now.
+
+    Raises:
+        InvalidValueError: it is no number of seconds from 0 to a day.
+    """
+    seconds = outlay.budget_wait_seconds
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not math.isfinite(seconds) or not 0 <= seconds <= 86_400:
+        raise InvalidValueError(
+            f"outlay.budget_wait_seconds must be seconds from 0 to 86,400, not {seconds!r}"
+        )
+    return seconds
+
+
 def _is_mode(mode: object) -> TypeGuard[Mode]:
     return mode in MODES
 
 
 PROCESS_BUDGET = ProcessBudget()
+os.register_at_fork(before=finish_imports)  # both front doors come by here before their first call

@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from outlay.completions import default_max_tokens
 from outlay.domain.entries import VOID_REASONS, VoidReason
 from outlay.domain.money import parse_usd
 from outlay.errors import InvalidValueError
@@ -35,6 +34,7 @@ class UserReservation:
         model: str,
         body: Mapping[str, Any],
         hold_seconds: float,
+        default_max_tokens: int,
         now: Callable[[], int],
     ) -> None:
         self._held = Held([guard])
@@ -42,6 +42,7 @@ class UserReservation:
         self._model = model
         self._body = body
         self._hold_seconds = hold_seconds
+        self._default_max_tokens = default_max_tokens
         self._now = now
         self._state: Literal["new", "held", "ended"] = "new"
         self.max_tokens = 0
@@ -94,7 +95,7 @@ class UserReservation:
             model=name,
             price=price,
             book=self._book,
-            default_max_tokens=default_max_tokens(),
+            default_max_tokens=self._default_max_tokens,
         )
         LOOP.run(self._held.reserve(Want(bound, self._hold_seconds, provider, name, price.version)))
         self._state = "held"
