@@ -1,0 +1,91 @@
+"""Money: read exactly, rounded once, and shown without a digit too many."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outlay.domain.money import MAX_NANOS, parse_usd, round_half_up, round_up, usd_float, usd_text
+from outlay.errors import InvalidAmountError
+
+PROOF = settings(derandomize=True, deadline=None, max_examples=300)
+NANOS = st.integers(0, MAX_NANOS)
+
+
+@pytest.mark.parametrize(
+    ("value", "nanos"),
+    [
+        (0, 0),
+        (1, 1_000_000_000),
+        (0.1, 100_000_000),
+        (0.1 + 0.2, 300_000_000),
+        ("0.000000001", 1),
+        ("0.0000000004", 0),
+        ("0.0000000005", 1),
+        ("1e-9", 1),
+        (Decimal("2.5"), 2_500_000_000),
+        (10**9, MAX_NANOS),
+        ("-0", 0),
+    ],
+)
+def test_usd_is_read_exactly_and_rounded_half_up(value: object, nanos: int) -> None:
+    assert parse_usd(value) == nanos
+
+
+@pytest.mark.parametrize("value", ["", "ten", "1,5", None, True, [], b"1", "0x10"])
+def test_what_is_no_number_is_refused_by_name(value: object) -> None:
+    with pytest.raises(InvalidAmountError, match="max_budget must be a number of USD"):
+        parse_usd(value, "max_budget")
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (-1, "negative"),
+        (-1e-12, "negative"),
+        (float("nan"), "finite"),
+        (float("inf"), "finite"),
+        ("Infinity", "finite"),
+        (1e9 + 1, "at most"),
+        (10**400, "at most"),
+    ],
+)
+def test_absurd_amounts_are_refused_with_the_reason(value: object, why: str) -> None:
+    with pytest.raises(InvalidAmountError, match=why):
+        parse_usd(value)
+
+
+@PROOF
+@given(NANOS)
+def test_the_text_of_an_amount_reads_back_as_the_amount(nanos: int) -> None:
+    text = usd_text(nanos)
+    assert parse_usd(text) == nanos
+    assert "e" not in text
+    assert not (text.endswith("0") and "." in text)
+
+
+@PROOF
+@given(NANOS)
+def test_the_float_of_an_amount_is_the_nearest_one(nanos: int) -> None:
+    assert usd_float(nanos) == float(Decimal(nanos) / 10**9)
+
+
+@PROOF
+@given(st.floats(0, 1e6))
+def test_a_float_is_read_by_its_shortest_text(value: float) -> None:
+    assert parse_usd(value) == round_half_up(Decimal(repr(value)) * 10**9)
+
+
+@PROOF
+@given(st.decimals(0, 10**15, places=6))
+def test_an_estimate_is_never_below_the_cost_it_bounds(nanos: Decimal) -> None:
+    assert round_half_up(nanos) <= round_up(nanos) < nanos + 1
+    assert abs(round_half_up(nanos) - nanos) <= Decimal("0.5")
+
+
+def test_debts_have_a_sign() -> None:
+    assert usd_text(-1_500_000_000) == "-1.5"
+    assert usd_text(0) == "0"
