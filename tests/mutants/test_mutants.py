@@ -364,8 +364,12 @@ MUTANTS: dict[Patch, int] = {
 )
 def test_the_simulator_finds_that(mutant: Patch, monkeypatch: pytest.MonkeyPatch) -> None:
     mutant(monkeypatch)
-    with pytest.raises(SimulationError):
+    with pytest.raises(SimulationError) as caught:
         _simulate_all()
+    cause: BaseException | None = caught.value
+    while cause is not None:  # it is found because it is wrong, not because it is no mutant any more
+        assert not isinstance(cause, TypeError | AttributeError | NameError | KeyError | RecursionError)
+        cause = cause.__cause__
 
 
 def _simulate_all() -> None:

@@ -46,7 +46,8 @@ class Ledger:
         self.answer_seconds = answer_seconds
         self.writer = LedgerWriter(store, max_queue=max_queue, max_batch=max_batch)
         self._watch = Watch(self._silence)
-        _LIVING.add(self)
+        with _FORKING:
+            _LIVING.add(self)
 
     def execute(self, command: Command, *, wait_seconds: float = 0.0) -> Outcome:
         """Carry out a command; durable when it returns. Blocks the thread.
@@ -150,7 +151,7 @@ def _admitted(outcome: Outcome) -> Reserved:
 _LIVING: weakref.WeakSet[Ledger] = weakref.WeakSet()
 _HELD: list[Ledger] = []
 _FORKING = threading.Lock()
-"""Held by the one thread that forks: another must not let go what the first one holds."""
+"""Held by the one thread that forks: no other may let go what it holds, nor make a ledger meanwhile."""
 
 
 def _before_fork() -> None:

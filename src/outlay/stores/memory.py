@@ -55,6 +55,7 @@ class MemoryStore:
             except BaseException:
                 tx.undo()
                 raise
+            tx.forget_oldest()
 
     @contextmanager
     def read(self) -> Iterator[MemoryReader]:
@@ -97,6 +98,13 @@ class MemoryTransaction:
             else:
                 table[key] = old
         self._undo.clear()
+
+    def forget_oldest(self) -> None:
+        """Keep as many entries as are wanted; after the commit, for an undo would not keep their order."""
+        tables = self._tables
+        while tables.max_entries is not None and len(tables.entries) > tables.max_entries:
+            entry = tables.entries.pop(next(iter(tables.entries)))
+            tables.completions.pop(Ref(entry.project, entry.completion_key or ""), None)
 
     def catalogue_version(self) -> int:
         """The number of changes so far."""
@@ -255,8 +263,6 @@ class MemoryTransaction:
         tables.seq += 1  # as in a database, a number that was rolled back is not used again
         entry = entry._replace(seq=tables.seq)
         self._set(tables.entries, ref, entry)
-        if tables.max_entries is not None and len(tables.entries) > tables.max_entries:
-            self._set(tables.entries, next(iter(tables.entries)), None)
         if entry.completion_key is not None:
             self._set(tables.completions, Ref(entry.project, entry.completion_key), entry)
 

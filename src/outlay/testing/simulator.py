@@ -80,6 +80,7 @@ class Attempt:
     """One transaction that a node began: its fault and its time, whether it was committed, and heard of."""
 
     fault: str | None = None
+    error: Exception | None = None
     now: int = 0
     is_committed: bool = False
     is_heard: bool = False
@@ -109,7 +110,11 @@ class Disturbed:
             attempt.now = tx.now
             if isinstance(self._store, MemoryStore):
                 tx.is_unchanged = self._world.last_writer is self
-            yield _Faltering(tx, self._world.random.randrange(8)) if fault == "within" else tx
+            try:
+                yield _Faltering(tx, self._world.random.randrange(8)) if fault == "within" else tx
+            except Exception as error:
+                attempt.error = error
+                raise
             if fault in ("within", "before commit"):
                 raise OSError("simulated: the transaction failed")
         attempt.is_committed = True
@@ -382,7 +387,9 @@ class World:
         store.attempts.clear()
         answers = node.batch(*commands)
         for attempt in store.attempts:
-            assert attempt.is_heard or attempt.fault, f"a transaction failed by itself: {commands}: {answers}"
+            if not (attempt.is_heard or attempt.fault):
+                message = f"a transaction failed by itself: {commands}: {answers}"
+                raise AssertionError(message) from attempt.error
         expected = self._follow(commands, store.attempts)
         for command, answer, digest in zip(commands, answers, expected, strict=True):
             self.tally.add(f"{type(command).__name__} {digest_of(answer)[0]}")
