@@ -211,7 +211,7 @@ class SQLiteMachine(LedgerMachine):
 SETTINGS = settings(
     derandomize=True,
     deadline=None,
-    max_examples=200,
+    max_examples=120,
     stateful_step_count=50,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -219,4 +219,4 @@ SETTINGS = settings(
 TestOnMemory = MemoryMachine.TestCase
 TestOnMemory.settings = SETTINGS
 TestOnSQLite = SQLiteMachine.TestCase
-TestOnSQLite.settings = settings(SETTINGS, max_examples=100)
+TestOnSQLite.settings = settings(SETTINGS, max_examples=50)
