@@ -57,9 +57,9 @@ def needs(command: Reserve, budget: Budget, cap: int) -> int:
 
 
 def fits(command: Reserve, state: list[tuple[Budget, Period]], cap: int) -> bool:
-    """Invariant 1, said without any clamp."""
+    """Invariant 1, said without any clamp, for the budgets that the request touches."""
     return all(
-        needs(command, budget, cap) == 0
+        command.amounts.get(budget.unit) == (0, 0)
         or period.settled + period.reserved + needs(command, budget, cap) <= budget.limit + period.granted
         for budget, period in state
     )
