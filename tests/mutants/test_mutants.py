@@ -175,10 +175,7 @@ def a_settle_posts_to_the_newest_period(patch: pytest.MonkeyPatch) -> None:
 
     def move(holds: Sequence[Hold], actual: Any, periods: dict[PeriodKey, Period]) -> Any:
         moved = [
-            hold._replace(
-                starts_at=max(key[1] for key in periods if key[0] == hold[0])
-            )
-            for hold in holds
+            hold._replace(starts_at=max(key[1] for key in periods if key[0] == hold[0])) for hold in holds
         ]
         return original(moved, actual, periods)
 
