@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INPUTS := requirements/dev.txt pyproject.toml tools/venv.sh
 
-.PHONY: all install run check test test-all-pythons bench bench-peers pins clean
+.PHONY: all install run check test test-other-pythons bench bench-peers pins clean
 all: check test
 
 install: .venv/.installed
@@ -47,6 +47,12 @@ bench-peers: install .venv-peers/.installed
 	@$(PYTHON) -m venv .venv-peers
 	@.venv-peers/bin/python -m pip install --quiet --require-hashes -r requirements/peers.txt
 	@touch $@
+
+# Pin the newest versions of what requirements/*.in name.
+pins: install
+	cd requirements && for name in base dev peers; do ../$(BIN)/pip-compile --quiet --upgrade --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe \
+		$$name.in --output-file $$name.txt; done
 
 clean:
 	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -34,8 +34,8 @@ def main() -> None:
         process_budget()
         users(database)
         texts()
-        months()
-        audit(database)
+        months(Path(folder) / "months.db")
+        audit()
     say("Done", "Everything above ran for real. The code is examples/tour.py; next: docs/tutorial.md.")
 
 
@@ -89,9 +89,10 @@ def users(database: Path) -> None:
                 user="alice", model=MODEL, messages=QUESTION, max_tokens=16, stream=True
             )
         except outlay.BudgetExceededError as error:
+            left = manager.get_total_budget("alice") - manager.get_current_cost("alice")
             show(
-                f"stream {number}: refused before it was sent. {error.needed:.7f} needed, but only "
-                f"{error.limit - error.settled:.7f} left; max_tokens={error.affordable_max_tokens} would fit"
+                f"stream {number}: refused before it was sent: it needs up to ${error.needed:.7f}, and "
+                f"${left:.7f} is left; it would fit with max_tokens={error.affordable_max_tokens}"
             )
             break
         words = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
@@ -107,11 +108,11 @@ def texts() -> None:
     show(f"bob's record: {manager.user_dict['bob']}")
 
 
-def months() -> None:
+def months(database: Path) -> None:
     """A monthly budget, with a clock that we move."""
     say("4. Budgets that reset", "carol has $5 a month; we move the clock instead of waiting.")
     clock = FakeClock(datetime.now(UTC))
-    manager = outlay.BudgetManager(project_name="tour-months", clock=clock)
+    manager = outlay.BudgetManager("tour", clock=clock, database_url=str(database))
     manager.create_budget(total_budget=5, user="carol", duration="monthly")
     manager.update_cost(user="carol", model="gpt-4o", input_text="word " * 1000, output_text="word " * 1000)
     show(f"today:         carol has spent ${manager.get_current_cost('carol'):.4f}")
@@ -119,11 +120,11 @@ def months() -> None:
     show(f"32 days later: carol has spent ${manager.get_current_cost('carol'):.4f} in the new month")
 
 
-def audit(database: Path) -> None:
+def audit() -> None:
     """The books, checked."""
     say("5. The audit", "$ outlay balance; outlay audit")
     for command in ("balance", "audit"):
-        subprocess.run([sys.executable, "-m", "outlay", "--database", str(database), command], check=True)
+        subprocess.run([sys.executable, "-m", "outlay", command], check=True)
 
 
 def say(title: str, text: str) -> None:

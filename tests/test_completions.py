@@ -260,7 +260,7 @@ def test_a_hard_budget_puts_what_is_affordable(provider: FakeProvider, manager: 
 
 @pytest.mark.parametrize("declared", [{"max_tokens": 7}, {"max_completion_tokens": 7}])
 def test_a_declared_cap_is_sent_as_it_is(
-    provider: FakeProvider, manager: BudgetManager, declared: dict[str, int]
+    provider: FakeProvider, manager: BudgetManager, declared: dict[str, Any]
 ) -> None:
     manager.completion(user="alice", model="gpt-4o", messages=HELLO, **declared)
     assert {name: value for name, value in sent(provider).items() if "max" in name} == declared

@@ -1,4 +1,4 @@
-"""Print the path of each installed CPython that Outlay supports, besides the one that runs this: one a line."""
+"""Print the paths of the installed CPythons that Outlay supports, but for the one that runs this."""
 
 from __future__ import annotations
 

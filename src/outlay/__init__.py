@@ -70,6 +70,7 @@ __all__ = [
     "current_cost",
     "default_max_tokens",
     "embedding",
+    "estimate_method",
     "max_budget",
 ]
 
@@ -84,6 +85,9 @@ budget_wait_seconds: float = 30.0
 
 default_max_tokens: int = 16_384
 """The output cap of a call under a budget that states none itself."""
+
+estimate_method: str = "auto"
+"""How input is bounded: `auto` and `bytes` are proofs; `margin` (1.4 × o200k) holds less and is none."""
 
 _LAZY = {
     "BudgetManager": "outlay.budget_manager",

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 
 import outlay
 from outlay.bootstrap import open_ledger
@@ -243,17 +243,97 @@ class BudgetManager:
 
     # Calls under a user's budget.
 
+    @overload
     def completion(
-        self, *, user: str, model: str, messages: Sequence[Mapping[str, Any]], **options: Any
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: Literal[False] = False,
+        **options: Any,
+    ) -> Answer: ...
+
+    @overload
+    def completion(
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: Literal[True],
+        **options: Any,
+    ) -> Stream: ...
+
+    @overload
+    def completion(
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: bool,
+        **options: Any,
+    ) -> Answer | Stream: ...
+
+    def completion(
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: bool = False,
+        **options: Any,
     ) -> Answer | Stream:
         """Check, call and charge as one step. Arguments and errors as `outlay.completion`."""
-        return outlay.completion(model, messages, user=user, budget_manager=self, **options)
+        return outlay.completion(model, messages, stream=stream, user=user, budget_manager=self, **options)
+
+    @overload
+    async def acompletion(
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: Literal[False] = False,
+        **options: Any,
+    ) -> Answer: ...
+
+    @overload
+    async def acompletion(
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: Literal[True],
+        **options: Any,
+    ) -> AsyncStream: ...
+
+    @overload
+    async def acompletion(
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: bool,
+        **options: Any,
+    ) -> Answer | AsyncStream: ...
 
     async def acompletion(
-        self, *, user: str, model: str, messages: Sequence[Mapping[str, Any]], **options: Any
+        self,
+        *,
+        user: str,
+        model: str,
+        messages: Sequence[Mapping[str, Any]],
+        stream: bool = False,
+        **options: Any,
     ) -> Answer | AsyncStream:
         """Check, call and charge as one step. As `completion`, for event loops."""
-        return await outlay.acompletion(model, messages, user=user, budget_manager=self, **options)
+        return await outlay.acompletion(
+            model, messages, stream=stream, user=user, budget_manager=self, **options
+        )
 
     def reserve(
         self,

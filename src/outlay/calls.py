@@ -136,25 +136,29 @@ class Call:
             self._price = plan.book.price(
                 plan.target.provider.id, plan.target.model, at=plan.at, own=plan.own_price or None
             )
-            if self._held:
-                await self._reserve(body, self._price)
-        except (PriceUnknownError, CostUnboundedError):
+        except PriceUnknownError:
             if self._held:
                 raise
+        if self._held and self._price is not None:
+            await self._reserve(body, self._price)
         return body
 
     async def _reserve(self, body: dict[str, Any], price: Price) -> None:
-        plan, target = self._plan, self._plan.target
-        bound = self._estimate = estimate(
-            body,
-            endpoint=plan.endpoint,
-            provider=target.provider.id,
-            model=target.model,
-            price=price,
-            book=plan.book,
-            method=plan.method,
-            default_max_tokens=plan.default_max_tokens,
-        )
+        plan, target, reason = self._plan, self._plan.target, None
+        try:
+            self._estimate = estimate(
+                body,
+                endpoint=plan.endpoint,
+                provider=target.provider.id,
+                model=target.model,
+                price=price,
+                book=plan.book,
+                method=plan.method,
+                default_max_tokens=plan.default_max_tokens,
+            )
+        except CostUnboundedError as error:
+            reason = error.message
+        bound = self._estimate
         await self._held.reserve(
             Want(
                 bound,
@@ -163,9 +167,10 @@ class Call:
                 target.model,
                 price.version,
                 plan.tags,
+                reason,
             )
         )
-        if bound.output_multiplier and not bound.is_cap_declared:
+        if bound is not None and bound.output_multiplier and not bound.is_cap_declared:
             body[target.cap_field(plan.endpoint)] = self._held.output_cap
 
     async def _fail(self, error: OutlayError) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import outlay
 from outlay.answers import Answer
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from outlay.guards import Guard
     from outlay.pricing.book import PriceBook
     from outlay.pricing.caps import Endpoint
+    from outlay.pricing.estimate import Method
     from outlay.providers.transport import Timeouts
     from outlay.streams import AsyncStream, Stream
 
@@ -38,6 +39,42 @@ class Guarding(Protocol):
 
     def guard(self, user: str) -> Guard:
         """The guard of one user's budget."""
+
+
+@overload
+def completion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: Literal[False] = False,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer: ...
+
+
+@overload
+def completion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: Literal[True],
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Stream: ...
+
+
+@overload
+def completion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: bool,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer | Stream: ...
 
 
 def completion(
@@ -70,6 +107,42 @@ def completion(
     """
     body = {"messages": messages, **({"stream": True} if stream else {})}
     return _run(_call("chat", model, body, user, budget_manager, options), stream=stream)
+
+
+@overload
+async def acompletion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: Literal[False] = False,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer: ...
+
+
+@overload
+async def acompletion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: Literal[True],
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> AsyncStream: ...
+
+
+@overload
+async def acompletion(
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    stream: bool,
+    user: str | None = None,
+    budget_manager: Guarding | None = None,
+    **options: Any,
+) -> Answer | AsyncStream: ...
 
 
 async def acompletion(
@@ -179,6 +252,7 @@ def _call(
         timeouts,
         SystemClock().wall(),
         own_price,
+        method=estimate_method(),
         default_max_tokens=default_max_tokens(),
         tags=tags,
         count=PROCESS_BUDGET.count if of_process is None else None,
@@ -198,6 +272,20 @@ def default_max_tokens() -> int:
             f"outlay.default_max_tokens must be a whole number from 1 to {_MOST_TOKENS:,}, not {tokens!r}"
         )
     return tokens
+
+
+def estimate_method() -> Method:
+    """`outlay.estimate_method` as it is now.
+
+    Raises:
+        InvalidValueError: it is none of the methods.
+    """
+    from outlay.pricing.estimate import METHODS, is_method
+
+    method: object = outlay.estimate_method
+    if not is_method(method):
+        raise InvalidValueError(f"outlay.estimate_method must be one of {', '.join(METHODS)}, not {method!r}")
+    return method
 
 
 def _guard_of(user: str | None, budget_manager: Guarding) -> Guard:

@@ -36,14 +36,18 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What a call asks its guards to hold: its bound, for `hold_seconds`, and what the journal says of it."""
+    """What a call asks its guards to hold: its bound, for `hold_seconds`, and what the journal says of it.
 
-    bound: Estimate
+    Without a bound, `unbounded_reason` says why there is none: only soft budgets admit that.
+    """
+
+    bound: Estimate | None
     hold_seconds: float
     provider: str
     model: str
     price_version: str
     tags: tuple[str, ...] = ()
+    unbounded_reason: str | None = None
 
 
 class Held:
@@ -69,7 +73,7 @@ class Held:
         """
         clock = SystemClock()
         asked_at = clock.boot()
-        cap = want.bound.wanted_output_tokens
+        cap = 0 if want.bound is None else want.bound.wanted_output_tokens
         for guard in self._guards:
             try:
                 reserved = await self._reserve(guard, want, cap)
@@ -84,17 +88,19 @@ class Held:
 
     async def _reserve(self, guard: Guard, want: Want, cap: int) -> Reserved:
         id, bound = new_id(), want.bound
+        amounts = {"usd": Amount(0), "tokens": Amount(0)}
+        if bound is not None:
+            amounts["usd"] = Amount(bound.input_nanos, bound.nanos_per_output_token)
+            amounts["tokens"] = Amount(bound.token_bound(0), bound.output_multiplier)
         command = Reserve(
             guard.project,
             id,
             (guard.account,),
-            {
-                "usd": Amount(bound.input_nanos, bound.nanos_per_output_token),
-                "tokens": Amount(bound.token_bound(0), bound.output_multiplier),
-            },
+            amounts,
             round(want.hold_seconds * 1_000_000),
-            cap if bound.output_multiplier else None,
-            min(bound.least_output_tokens, cap),
+            cap if bound is not None and bound.output_multiplier else None,
+            0 if bound is None else min(bound.least_output_tokens, cap),
+            want.unbounded_reason,
             provider=want.provider,
             model=want.model,
             price_version=want.price_version,

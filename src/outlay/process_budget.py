@@ -14,7 +14,6 @@ from outlay.domain.commands import PutBudget, Record, Reset
 from outlay.domain.money import parse_usd, usd_float
 from outlay.domain.windows import Window
 from outlay.errors import InvalidValueError, OutlayError
-from outlay.forking import finish_imports
 from outlay.guards import Guard
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
@@ -115,4 +114,3 @@ def _is_mode(mode: object) -> TypeGuard[Mode]:
 
 
 PROCESS_BUDGET = ProcessBudget()
-os.register_at_fork(before=finish_imports)  # both front doors come by here before their first call

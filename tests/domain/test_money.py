@@ -51,6 +51,7 @@ def test_what_is_no_number_is_refused_by_name(value: object) -> None:
         ("Infinity", "finite"),
         (1e9 + 1, "at most"),
         (10**400, "at most"),
+        ("1e999999", "at most"),
     ],
 )
 def test_absurd_amounts_are_refused_with_the_reason(value: object, why: str) -> None:

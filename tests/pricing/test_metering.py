@@ -18,7 +18,7 @@ COUNTED = Usage.of(100, 50)
     "claim",
     [
         {"input_tokens": 100, "output_tokens": 50},
-        {"input_tokens": 50, "output_tokens": 25},
+        {"input_tokens": 51, "output_tokens": 26},
         {"input_tokens": 100.0, "output_tokens": 900, "output_reasoning_tokens": 850},
         {"input_tokens": 100, "output_tokens": 50, "cache_read_tokens": None, "total_tokens": "150"},
     ],
@@ -46,6 +46,7 @@ def test_a_sound_claim_is_charged_as_it_is(claim: dict[str, object]) -> None:
         ({"input_tokens": 120, "output_tokens": 10**12}, 120, 50),
         ({"input_tokens": 120, "output_tokens": 0}, 120, 50),
         ({"input_tokens": 120, "output_tokens": 24}, 120, 50),
+        ({"input_tokens": 120, "output_tokens": 25}, 120, 50),
         ({"input_tokens": 49, "output_tokens": 60}, 100, 60),
         ({"input_tokens": 120, "output_tokens": 60, "cache_read_tokens": 130}, 130, 60),
         ({"input_tokens": 120, "output_tokens": 60, "cache_read_tokens": -1}, 120, 60),

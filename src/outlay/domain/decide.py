@@ -212,7 +212,8 @@ def _lines(
             return [], _unpriced(command, budget, reason)
         if command.unbounded_reason is not None and budget.mode != "soft" and _is_metered(budget.unit):
             return [], _unpriced(command, budget, "cost_unbounded")
-        if amount.fixed or amount.per_output_token:
+        is_unbounded = command.unbounded_reason is not None and _is_metered(budget.unit)
+        if amount.fixed or amount.per_output_token or is_unbounded:
             period = newest.get(budget.key)
             if period is None or now >= period.ends_at:
                 period = running_period(budget, period, now)

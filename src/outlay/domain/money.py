@@ -30,7 +30,7 @@ def parse_usd(value: object, field: str = "amount") -> int:
         raise InvalidAmountError(f"{field} must be finite, not {value!r}")
     if amount < 0:
         raise InvalidAmountError(f"{field} must not be negative, but is {value!r}")
-    if amount * NANOS_PER_USD > MAX_NANOS:
+    if amount > MAX_NANOS // NANOS_PER_USD:
         raise InvalidAmountError(f"{field} must be at most 1,000,000,000 USD, but is {value!r}")
     return round_half_up(amount * NANOS_PER_USD)
 

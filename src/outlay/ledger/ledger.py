@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
-import weakref
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Final
@@ -15,6 +10,7 @@ from outlay.domain.checks import check_command
 from outlay.domain.commands import Command, Reserve
 from outlay.domain.outcomes import Outcome, Refusal, Reserved
 from outlay.errors import LedgerUnavailableError
+from outlay.ledger.forking import outlive_forks
 from outlay.ledger.refusals import refusal_error, stale_error
 from outlay.ledger.store import Reader, Store
 from outlay.ledger.watch import Watch
@@ -22,8 +18,6 @@ from outlay.ledger.writer import MAX_BATCH, MAX_QUEUE, Job, LedgerWriter
 
 ANSWER_SECONDS: Final = 30.0
 """How long a caller waits for the writer before it hears that the ledger is unavailable."""
-
-_EXIT_SECONDS: Final = 10.0
 
 
 class Ledger:
@@ -46,8 +40,7 @@ class Ledger:
         self.answer_seconds = answer_seconds
         self.writer = LedgerWriter(store, max_queue=max_queue, max_batch=max_batch)
         self._watch = Watch(self._silence)
-        with _FORKING:
-            _LIVING.add(self)
+        outlive_forks(self.writer)
 
     def execute(self, command: Command, *, wait_seconds: float = 0.0) -> Outcome:
         """Carry out a command; durable when it returns. Blocks the thread.
@@ -144,46 +137,3 @@ def _admitted(outcome: Outcome) -> Reserved:
     if isinstance(outcome, Refusal):
         raise refusal_error(outcome)
     raise stale_error(outcome)
-
-
-# A process that forks is normal: SQLite's lock state is inherited, so nothing may be open meanwhile.
-
-_LIVING: weakref.WeakSet[Ledger] = weakref.WeakSet()
-_HELD: list[Ledger] = []
-_FORKING = threading.Lock()
-"""Held by the one thread that forks: no other may let go what it holds, nor make a ledger meanwhile."""
-
-
-def _before_fork() -> None:
-    _FORKING.acquire()
-    _HELD.extend(_LIVING)
-    for ledger in _HELD:
-        ledger.writer.hold()
-
-
-def _after_fork_in_parent() -> None:
-    for ledger in _drain_held():
-        ledger.writer.release()
-    _FORKING.release()
-
-
-def _after_fork_in_child() -> None:
-    for ledger in _drain_held():
-        ledger.writer.reset()
-    _FORKING.release()
-
-
-def _drain_held() -> Iterator[Ledger]:
-    while _HELD:
-        yield _HELD.pop()
-
-
-def _flush_at_exit() -> None:
-    for ledger in list(_LIVING):
-        ledger.writer.stop(timeout_seconds=_EXIT_SECONDS)
-
-
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
-atexit.register(_flush_at_exit)

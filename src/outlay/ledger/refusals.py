@@ -29,8 +29,8 @@ def refusal_error(refusal: Refusal) -> OutlayError:
         )
     if refusal.reason == "cost_unbounded":
         return CostUnboundedError(
-            f"{refusal.account} has a hard budget, and the request has no upper bound: "
-            f"{refusal.detail or 'give it one'}"
+            f"{refusal.account} has a budget that must hold, and the request has no upper bound: "
+            f"{refusal.detail or 'give it one, or make the budget soft'}"
         )
     return _exceeded(refusal)
 

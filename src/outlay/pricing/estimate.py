@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeGuard, get_args
 
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.pricing.book import PriceBook
@@ -26,6 +26,7 @@ from outlay.pricing.price import Price
 from outlay.pricing.tokens import Vocabulary, count_ordinary, vocabulary
 
 Method = Literal["auto", "exact", "margin", "bytes"]
+METHODS: Final[tuple[Method, ...]] = get_args(Method)
 BoundQuality = Literal["exact", "bytes", "margin"]
 
 MARGIN: Final = 1.4
@@ -34,6 +35,11 @@ _WINDOW_SLACK: Final = 1.05
 """genai-prices rounds windows (1,000,000 for 1,048,576; 32,000 for 32,768): never take less than they are."""
 _LONGEST_COUNTED: Final = 1_000_000
 """A longer text is measured by its bytes: counting it would hold the caller up."""
+
+
+def is_method(method: object) -> TypeGuard[Method]:
+    """Whether this is a way to measure input."""
+    return method in METHODS
 
 
 @dataclass(frozen=True, slots=True)

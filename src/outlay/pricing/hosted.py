@@ -141,5 +141,5 @@ def _bounded_tool(
 
 def _refuse(what: str, why: str) -> NoReturn:
     raise CostUnboundedError(
-        f"The cost of {what} cannot be bounded: {why}. Leave it out, or use a budget that is not hard."
+        f"The cost of {what} cannot be bounded: {why}. Leave it out, or make the budget soft."
     )

@@ -54,7 +54,7 @@ def meter(
     valid, is_sound = _valid_counts(claim or {}, min(most_tokens, ABSURD))
     ends = {"input_tokens": counted.input_tokens, "output_tokens": counted.output_tokens} if counted else {}
     has_output = valid.get("output_tokens", 0) > 0 or not has_text
-    is_likely = all(2 * valid.get(key, 0) >= count for key, count in ends.items())
+    is_likely = all(2 * valid.get(key, 0) > count for key, count in ends.items() if count)
     if claim is not None and is_sound and has_output and is_likely:
         return Metered(Usage({"input_tokens": 0, "output_tokens": 0, **valid}), "provider", False, claim)
     if counted is None or not can_count:

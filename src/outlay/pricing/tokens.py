@@ -73,8 +73,16 @@ _VOCABULARIES: Final[tuple[tuple[str, str, bool], ...]] = (
 _NEAREST: Final = Vocabulary("o200k_base", is_exact=False)
 _loaded: dict[str, AnyTokenizer] = {}
 _loading = Lock()
+
+
+def _forget_in_child() -> None:
+    """Another thread may have been counting at the fork: what it had locked stays locked in the child."""
+    _loaded.clear()
+    _loading.release()
+
+
 os.register_at_fork(
-    before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release
+    before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_forget_in_child
 )
 
 
@@ -92,11 +100,11 @@ def tokenizer(name: str) -> AnyTokenizer:
     """Load a vocabulary when it is first needed: 30–90 ms and up to 30 MB each. Thread-safe."""
     found = _loaded.get(name)
     if found is None:
+        from splintr import Tokenizer  # not under the lock: a fork that waits for the lock stops imports
+
         with _loading:
             found = _loaded.get(name)
             if found is None:
-                from splintr import Tokenizer
-
                 found = _loaded[name] = Tokenizer.from_pretrained(name)
     return found
 

@@ -78,7 +78,7 @@ def check_file(path: Path, mounts: Path = _MOUNTS) -> None:
     if kind in _NETWORK_FILE_SYSTEMS:
         raise NetworkFileSystemError(
             f"{path} lies on a network file system ({kind}), where locks cannot be trusted: "
-            "put it on a local disk, or use PostgreSQL to share it between machines"
+            "put it on a local disk of one machine"
         )
     for each in (path, folder):
         if each.exists() and not _is_writable(each):
