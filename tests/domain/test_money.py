@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given, settings
@@ -57,6 +57,18 @@ def test_what_is_no_number_is_refused_by_name(value: object) -> None:
 def test_absurd_amounts_are_refused_with_the_reason(value: object, why: str) -> None:
     with pytest.raises(InvalidAmountError, match=why):
         parse_usd(value)
+
+
+def test_the_rounding_of_the_program_does_not_round_money() -> None:
+    with localcontext() as context:
+        context.prec = 2
+        assert parse_usd(1.2399) == 1_239_900_000
+        assert round_half_up(Decimal("12345.5")) == 12_346
+
+
+def test_a_number_of_thousands_of_digits_is_refused_by_name() -> None:
+    with pytest.raises(InvalidAmountError, match="total_budget must be a number"):
+        parse_usd(10**5000, "total_budget")
 
 
 @PROOF

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Final
 
 from outlay.errors import InvalidAmountError
@@ -10,6 +10,10 @@ from outlay.errors import InvalidAmountError
 NANOS_PER_USD: Final = 1_000_000_000
 MAX_NANOS: Final = 10**9 * NANOS_PER_USD
 """A billion dollars: more in one amount is a mistake, and sums of them still fit 64 bits."""
+
+_EXACT: Final = Context(prec=1000, traps=[])
+"""Not the context of the thread: a program that rounds to two digits does not round our money."""
+_MOST_SHOWN: Final = 40
 
 
 def parse_usd(value: object, field: str = "amount") -> int:
@@ -23,16 +27,18 @@ def parse_usd(value: object, field: str = "amount") -> int:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         raise InvalidAmountError(f"{field} must be a number of USD, not {value!r}")
     try:
+        shown = repr(value)[:_MOST_SHOWN]
         amount = Decimal(str(value))
-    except InvalidOperation:
-        raise InvalidAmountError(f"{field} must be a number of USD, not {value!r}") from None
+    except (InvalidOperation, ValueError):  # ValueError: a whole number with thousands of digits
+        shown = repr(value)[:_MOST_SHOWN] if isinstance(value, str) else "a number of thousands of digits"
+        raise InvalidAmountError(f"{field} must be a number of USD, not {shown}") from None
     if not amount.is_finite():
-        raise InvalidAmountError(f"{field} must be finite, not {value!r}")
+        raise InvalidAmountError(f"{field} must be finite, not {shown}")
     if amount < 0:
-        raise InvalidAmountError(f"{field} must not be negative, but is {value!r}")
+        raise InvalidAmountError(f"{field} must not be negative, but is {shown}")
     if amount > MAX_NANOS // NANOS_PER_USD:
-        raise InvalidAmountError(f"{field} must be at most 1,000,000,000 USD, but is {value!r}")
-    return round_half_up(amount * NANOS_PER_USD)
+        raise InvalidAmountError(f"{field} must be at most 1,000,000,000 USD, but is {shown}")
+    return round_half_up(_EXACT.multiply(amount, NANOS_PER_USD))
 
 
 def round_half_up(nanos: Decimal) -> int:

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from outlay.domain.accounts import Account, check_account_id, check_name
-from outlay.domain.budgets import Budget, Period, PeriodKey, check_budget
+from outlay.domain.budgets import Budget, Period, PeriodKey, check_budget, running_period
 from outlay.domain.commands import Command, ConfirmClock, PutAccount, PutBudget, RemoveBudget
 from outlay.domain.decide import Decision
 from outlay.domain.entries import Entry, Post
 from outlay.domain.outcomes import Outcome, Put
 from outlay.domain.reservations import Hold, Reservation
+from outlay.domain.windows import Interval
 from outlay.errors import InvalidValueError
 from outlay.ledger.store import Ref, Spend, Transaction
 
@@ -80,7 +81,7 @@ def _put_budget(command: PutBudget, tx: Transaction) -> tuple[Put, Sequence[Deci
 
 def _open_with_history(budget: Budget, before: Budget | None, by: str, tx: Transaction) -> list[Decision]:
     """Open the running period of a new generation with what its account already spent and holds in it."""
-    interval = budget.window.interval_at(tx.now)
+    interval = _running_interval(budget, before, tx)
     starts_at = max(interval.starts_at, tx.last_reset(Ref(budget.project, budget.id)))
     spent = tx.spend_since(budget, starts_at)
     period = Period(budget.key, starts_at, interval.ends_at, settled=spent.amount)
@@ -105,6 +106,25 @@ def _open_with_history(budget: Budget, before: Budget | None, by: str, tx: Trans
         periods.update((each.key, each) for each in changed)
         decisions.append(Decision(Put(is_changed=True), changed, moved))
     return decisions
+
+
+def _running_interval(budget: Budget, before: Budget | None, tx: Transaction) -> Interval:
+    """What the running period of a new generation spans: a new anchor alone must not forget what was spent.
+
+    With the same window but for its anchor, the running period goes on to its end, and the anchor counts from
+    the next one. With another window it begins no later than it would with the old anchor.
+    """
+    now, window = tx.now, budget.window
+    interval = window.interval_at(now)
+    if before is None:
+        return interval
+    if (before.window.text, before.window.zone) != (window.text, window.zone):
+        kept = replace(window, anchor_at=before.window.anchor_at).interval_at(now)
+        return Interval(min(interval.starts_at, kept.starts_at), interval.ends_at)
+    running = running_period(before, tx.newest_periods((before.key,)).get(before.key), now)
+    if window.kind == "total":
+        return Interval(min(interval.starts_at, running.starts_at), interval.ends_at)
+    return Interval(running.starts_at, running.ends_at)
 
 
 def _carry(budget: Budget, period: Period, spent: Spend, by: str, now: int) -> Entry:
