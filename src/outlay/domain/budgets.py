@@ -16,7 +16,9 @@ Mode = Literal["hard", "crossing", "soft"]
 UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
 MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 MAX_AMOUNT: Final = 10**18
-"""The most one amount may be, in nanos or counts: sums of several still fit 64 bits."""
+"""The most one limit or hold may be, in nanos or counts: sums of several still fit 64 bits."""
+MAX_CHARGE: Final = 10**15
+"""The most one charge may be: a million dollars. Thousands of them fit a period's 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +121,16 @@ def check_budget(budget: Budget) -> Budget:
     return budget
 
 
-def check_amount(value: object, field: str) -> int:
+def check_amount(value: object, field: str, most: int = MAX_AMOUNT) -> int:
     """Check an amount in nanos or counts.
 
     Raises:
-        InvalidAmountError: not an integer, negative, or above `MAX_AMOUNT`.
+        InvalidAmountError: not an integer, negative, or above `most`.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidAmountError(f"{field} must be a whole number, not {value!r}")
-    if not 0 <= value <= MAX_AMOUNT:
-        raise InvalidAmountError(f"{field} must be between 0 and {MAX_AMOUNT}, but is {value}")
+    if not 0 <= value <= most:
+        raise InvalidAmountError(f"{field} must be between 0 and {most}, but is {value}")
     return value
 
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from outlay.domain.accounts import check_account_id, check_name
-from outlay.domain.budgets import UNITS, check_amount
+from outlay.domain.budgets import MAX_CHARGE, UNITS, check_amount
 from outlay.domain.commands import Command, Grant, Increase, Record, Reserve, Reset, Settle, Void
 from outlay.domain.entries import SOURCES, VOID_REASONS
 from outlay.errors import InvalidValueError
@@ -62,8 +62,8 @@ def _check_reserve(command: Reserve) -> None:
 def _check_charge(command: Settle | Record) -> None:
     _check_id(command.project, command.id)
     if command.usd_nanos is not None:
-        check_amount(command.usd_nanos, "usd_nanos")
-    check_amount(command.tokens, "tokens")
+        check_amount(command.usd_nanos, "usd_nanos", MAX_CHARGE)
+    check_amount(command.tokens, "tokens", MAX_CHARGE)
     _check_among(command.source, SOURCES, "source")
     if isinstance(command, Record):
         _check_accounts(command.accounts)
