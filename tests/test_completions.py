@@ -12,8 +12,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import pydantic
 import pytest
 from journal import HELLO, Journal, eventually, run_script
 
@@ -275,6 +277,64 @@ def test_embeddings_have_no_cap(provider: FakeProvider, manager: BudgetManager, 
     outlay.embedding("text-embedding-3-small", "a river", user="alice", budget_manager=manager)
     assert sent(provider).keys() == {"model", "input"}
     assert journal.charged_nanos() == provider.bill.total_nanos
+
+
+# What is estimated is what is sent.
+
+
+class SearchTool(pydantic.BaseModel):
+    """A tool as an SDK would have it."""
+
+    type: str = "function"
+    function: dict[str, Any]
+
+
+@dataclass
+class DataTool:
+    """A tool that only the encoder can read."""
+
+    type: str
+    function: dict[str, Any]
+
+
+BIG = {"name": "f", "description": "big " * 20_000}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tools": ({"type": "function", "function": BIG},)},
+        {"tools": [SearchTool(function=BIG)]},
+        {"tools": [DataTool("function", BIG)]},
+        {"functions": (BIG,)},
+        {"response_format": DataTool("json_schema", BIG)},
+        {"messages": ({"role": "user", "content": ({"type": "text", "text": "big " * 20_000},)},)},
+    ],
+)
+def test_whatever_a_body_is_made_of_a_hard_budget_sees_all_of_it(
+    provider: FakeProvider, manager: BudgetManager, options: dict[str, Any]
+) -> None:
+    manager.create_budget(total_budget=0.01, user="bob", mode="hard")
+    call: dict[str, Any] = {"messages": HELLO, "max_tokens": 16, **options}
+    with pytest.raises(BudgetExceededError):
+        manager.completion(user="bob", model="gpt-4o", **call)
+    with pytest.raises(BudgetExceededError), manager.reserve("bob", "gpt-4o", **call):
+        pass
+    assert provider.requests == []
+
+
+def test_messages_changed_while_a_call_waits_are_sent_as_they_were(
+    provider: FakeProvider, manager: BudgetManager
+) -> None:
+    manager.create_budget(total_budget=0.001, user="bob")
+    messages = copy.deepcopy(HELLO)
+    with ThreadPoolExecutor(1) as pool:
+        with occupied(manager, "bob"):
+            waiting = pool.submit(manager.completion, user="bob", model="gpt-4o", messages=messages)
+            eventually(lambda: manager._ledger.writer._parked)
+            messages[0]["content"] = "big " * 20_000
+        waiting.result(DEADLINE)
+    assert sent(provider)["messages"] == HELLO
 
 
 # What cannot be bounded is not sent.

@@ -38,6 +38,7 @@ from outlay.ledger.user_budgets import (
 from outlay.pricing.book import PriceBook
 from outlay.pricing.text import cost_of_prompt
 from outlay.process_budget import wait_seconds
+from outlay.providers.body import plain
 from outlay.providers.target import split_model
 from outlay.settings import Settings
 from outlay.spend import Spend, spend_of_completion, spend_of_text
@@ -359,7 +360,7 @@ class BudgetManager:
             UnknownUserError: (a KeyError) no such user.
         """
         body = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens}), **options}
-        seconds = _check_hold(hold_seconds)
+        body, seconds = plain(body), _check_hold(hold_seconds)
         guard, tokens = self.guard(user), default_max_tokens()
         return UserReservation(guard, self._book(), model, body, seconds, tokens, self._clock.wall)
 

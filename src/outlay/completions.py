@@ -224,6 +224,7 @@ def _call(
     """Make the call: `options` are Outlay's own, taken out here, and the provider's."""
     from outlay.calls import Call, Plan
     from outlay.ledger.clock import SystemClock
+    from outlay.providers.body import plain
     from outlay.providers.target import resolve
 
     for name, remedy in _NOT_HERE.items():
@@ -246,7 +247,7 @@ def _call(
     plan = Plan(
         endpoint,
         target,
-        {name: value for name, value in body.items() if value is not None},
+        plain({name: value for name, value in body.items() if value is not None}),
         [guard for guard in (of_process, of_user) if guard is not None],
         _price_book(),
         timeouts,

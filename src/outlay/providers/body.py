@@ -22,6 +22,24 @@ def encode(content: Mapping[str, Any]) -> bytes:
         raise InvalidValueError(f"The request cannot be written as JSON: {error}") from error
 
 
+def plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a request's body as what its JSON says, whatever objects it was made of.
+
+    What is estimated is then what is sent: nobody can change it in between, and nothing hides in a type that
+    only the encoder knows.
+
+    Raises:
+        InvalidValueError: something in it has no place in JSON; the message says what.
+    """
+    try:
+        copy: dict[str, Any] = decode(encode(content))
+    except InvalidValueError:
+        raise
+    except ValueError as error:
+        raise InvalidValueError(f"The request cannot be read as JSON: {error}") from error
+    return copy
+
+
 def decode(data: bytes) -> Any:
     """Decode JSON that a provider sent; text in it that is not UTF-8 is mended.
 
