@@ -260,12 +260,41 @@ def test_a_hard_budget_puts_what_is_affordable(provider: FakeProvider, manager: 
     assert 40 < cap < 50
 
 
-@pytest.mark.parametrize("declared", [{"max_tokens": 7}, {"max_completion_tokens": 7}])
-def test_a_declared_cap_is_sent_as_it_is(
-    provider: FakeProvider, manager: BudgetManager, declared: dict[str, Any]
+def caps_sent(provider: FakeProvider, manager: BudgetManager, model: str, **declared: int) -> dict[str, int]:
+    options: dict[str, Any] = {"api_base": provider.base_url, "api_key": "k", **declared}
+    manager.completion(user="alice", model=model, messages=HELLO, **options)
+    return {name: value for name, value in sent(provider).items() if "max" in name}
+
+
+@pytest.mark.parametrize(
+    ("model", "declared"),
+    [
+        ("gpt-4o", {"max_tokens": 7}),
+        ("gpt-5", {"max_completion_tokens": 7}),
+        ("groq/llama-3.3-70b-versatile", {"max_tokens": 7}),
+        ("groq/llama-3.3-70b-versatile", {"max_completion_tokens": 7}),
+        ("deepseek/deepseek-chat", {"max_tokens": 7}),
+    ],
+)
+def test_a_declared_cap_that_the_provider_takes_is_sent_as_it_is(
+    provider: FakeProvider, manager: BudgetManager, model: str, declared: dict[str, int]
 ) -> None:
-    manager.completion(user="alice", model="gpt-4o", messages=HELLO, **declared)
-    assert {name: value for name, value in sent(provider).items() if "max" in name} == declared
+    assert caps_sent(provider, manager, model, **declared) == declared
+
+
+@pytest.mark.parametrize("model", ["deepseek/deepseek-chat", "mistral/mistral-small-latest", "gpt-4o"])
+def test_a_declared_cap_that_the_provider_may_ignore_is_sent_where_it_looks(
+    provider: FakeProvider, manager: BudgetManager, model: str
+) -> None:
+    assert caps_sent(provider, manager, model, max_completion_tokens=7) == {"max_tokens": 7}
+    assert caps_sent(provider, manager, model, max_completion_tokens=7, max_tokens=9) == {"max_tokens": 9}
+
+
+def test_without_a_budget_a_declared_cap_is_the_callers_own(
+    provider: FakeProvider, process_budget: None
+) -> None:
+    ask(max_completion_tokens=7)
+    assert sent(provider)["max_completion_tokens"] == 7
 
 
 def test_without_a_budget_no_cap_is_put(provider: FakeProvider, process_budget: None) -> None:

@@ -27,7 +27,7 @@ from outlay.errors import (
 )
 from outlay.guards import SPARE_SECONDS, Guard, Held, Want
 from outlay.pricing.book import PriceBook
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.caps import CAP_FIELDS, Endpoint
 from outlay.pricing.estimate import Estimate, Method, estimate
 from outlay.pricing.metering import ABSURD, Metered, meter
 from outlay.pricing.price import Price
@@ -170,8 +170,8 @@ class Call:
                 reason,
             )
         )
-        if bound is not None and bound.output_multiplier and not bound.is_cap_declared:
-            body[target.cap_field(plan.endpoint)] = self._held.output_cap
+        if bound is not None and bound.output_multiplier:
+            _put_cap(body, self._held.output_cap, plan.endpoint, target.cap_field(plan.endpoint))
 
     async def _fail(self, error: OutlayError) -> None:
         """Void what cannot have been billed; leave held what may have been."""
@@ -284,6 +284,18 @@ def count_input(body: Mapping[str, Any], provider: str, model: str) -> int:
         else:
             total += len(each) if isinstance(each, list) else int(isinstance(each, int))
     return total
+
+
+def _put_cap(body: dict[str, Any], cap: int | None, endpoint: Endpoint, field: str) -> None:
+    """Write the granted cap where the provider looks for it.
+
+    A `max_tokens` of the caller's stays: every provider obeys it or refuses it. Other fields some ignore.
+    """
+    declared = [name for name in CAP_FIELDS[endpoint] if body.get(name) is not None]
+    if declared != ["max_tokens"]:
+        for name in declared:
+            del body[name]
+        body[field] = cap
 
 
 def _is_uncalled_for(chunk: Mapping[str, Any], body: Mapping[str, Any]) -> bool:

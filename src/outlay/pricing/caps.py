@@ -19,7 +19,7 @@ LEAST_REASONING_TOKENS: Final = 1_024
 _MOST_TOKENS: Final = 10**9
 _MOST_ANSWERS: Final = 10_000
 
-_CAP_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+CAP_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat": ("max_completion_tokens", "max_tokens"),
     "completions": ("max_tokens",),
     "responses": ("max_output_tokens",),
@@ -68,7 +68,7 @@ def read_caps(
     thinking = _thinking(body)
     floor = LEAST_REASONING_TOKENS if is_reasoning else LEAST_TOKENS
     floor = max(floor, thinking + 1) if thinking else floor
-    declared = [(name, _whole(body, name, 0, _MOST_TOKENS)) for name in _CAP_FIELDS[endpoint]]
+    declared = [(name, _whole(body, name, 0, _MOST_TOKENS)) for name in CAP_FIELDS[endpoint]]
     given = [(name, cap) for name, cap in declared if cap is not None]
     if given:
         cap = max(cap for _, cap in given)
