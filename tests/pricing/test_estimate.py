@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from typing import Any
@@ -232,6 +233,29 @@ def test_tool_calls_and_their_results_are_counted() -> None:
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "9" * 400}]}
     messages = [{"role": "user", "content": [result]}]
     assert bound({"messages": messages}, "claude-sonnet-4-5", "anthropic", "messages").input_tokens > 400
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "part"),
+    [
+        ("openai", "gpt-4o", {"type": "image_url", "image_url": {"url": "u"}, "text": "BIG"}),
+        ("openai", "gpt-4o", {"type": "image_url", "image_url": {"url": "u", "caption": "BIG"}}),
+        ("openai", "gpt-4o", {"type": "image_url", "image_url": [{"url": "u", "text": "BIG"}]}),
+        ("openai", "gpt-4o", {"type": "input_image", "image_url": "u", "notes": [{"text": "BIG"}]}),
+        ("anthropic", "claude-sonnet-4-0", {"type": "image", "source": {"data": "A", "content": "BIG"}}),
+        (
+            "anthropic",
+            "claude-sonnet-4-0",
+            {"type": "document", "source": {"type": "text", "data": "A", "x": "BIG"}},
+        ),
+    ],
+)
+def test_text_beside_media_is_counted(provider: str, model: str, part: dict[str, Any]) -> None:
+    def tokens(text: str) -> int:
+        written = json.loads(json.dumps(part).replace("BIG", text))
+        return bound({"messages": [{"role": "user", "content": [written]}]}, model, provider).input_tokens
+
+    assert tokens("big " * 5_000) >= tokens("") + 5_000
 
 
 @pytest.mark.parametrize(

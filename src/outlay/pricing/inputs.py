@@ -236,6 +236,7 @@ class InputBound:
         kind = source.get("type") if isinstance(source, Mapping) else None
         rest = {key: value for key, value in part.items() if key != "source"}
         self._json(rest, where)
+        self._beside(source, f"{where}.source", "media_type", "content" if kind == "content" else "data")
         if kind == "text":
             self._text(source.get("data"), f"{where}.source.data")  # type: ignore[union-attr]
         elif kind == "content":
@@ -252,6 +253,17 @@ class InputBound:
         image = part.get("image_url")
         detail = image.get("detail") if isinstance(image, Mapping) else part.get("detail")
         self.tokens += self._image.at(detail) + PER_IMAGE
+        self._beside(part, where, "image_url", "source", "file_id")
+        self._beside(image, f"{where}.image_url", "url", "format")
+        self._beside(part.get("source"), f"{where}.source", "media_type", "data", "url", "file_id")
+
+    def _beside(self, part: object, where: str, *known: str) -> None:
+        """Add what stands in a part of media beside the media: a provider may read it."""
+        if isinstance(part, Mapping):
+            given = {key: value for key, value in part.items() if key not in known and value is not None}
+            self._fields(given, where)
+        elif isinstance(part, list):
+            self._json(part, where)
 
     def _rest(self, body: Mapping[str, Any], *known: str) -> None:
         """Add every other field that may reach the prompt."""
