@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from journal import HELLO, Journal
 import outlay
 from outlay import BudgetExceededError, BudgetManager, InvalidValueError, PriceUnknownError, UnknownUserError
 from outlay.answers import Answer
+from outlay.completions import price_book
+from outlay.errors import DatabaseFullError
+from outlay.ledger.clock import SystemClock
+from outlay.pricing.usage import Usage
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
@@ -439,6 +444,36 @@ def test_what_the_manager_called_is_not_charged_twice(
     assert journal.charged_nanos() == provider.bill.total_nanos
 
 
+@pytest.mark.parametrize("door", ["update_cost", "settle"])
+def test_a_completion_is_charged_at_the_tier_it_was_served_in(manager: BudgetManager, door: str) -> None:
+    priority = completion_of(model="gpt-5", service_tier="priority")
+    _charge(manager, door, "gpt-5", priority)
+    cost = price_book().price("openai", "gpt-5", at=now_micros(), service_tier="priority")
+    assert manager.get_current_cost("alice") * 1e9 == cost.cost(Usage.of(1_000, 100))
+    assert cost.cost(Usage.of(1_000, 100)) > 1_000 * 1_250 + 100 * 10_000
+
+
+@pytest.mark.parametrize("door", ["update_cost", "settle"])
+def test_reasoning_that_xai_counts_beside_the_output_is_charged(manager: BudgetManager, door: str) -> None:
+    usage: dict[str, Any] = {"prompt_tokens": 1_000, "completion_tokens": 100}
+    usage |= {"completion_tokens_details": {"reasoning_tokens": 900}}
+    _charge(manager, door, "xai/grok-3-mini", completion_of(model="grok-3-mini", usage=usage))
+    price = price_book().price("xai", "grok-3-mini", at=now_micros())
+    assert manager.get_current_cost("alice") * 1e9 == price.cost(Usage.of(1_000, 1_000))
+
+
+def _charge(manager: BudgetManager, door: str, model: str, completion: dict[str, Any]) -> None:
+    if door == "update_cost":
+        manager.update_cost("alice", completion, model=model)
+        return
+    with manager.reserve("alice", model, HELLO, max_tokens=2_000) as reservation:
+        reservation.settle(completion)
+
+
+def now_micros() -> int:
+    return SystemClock().wall()
+
+
 def test_a_completion_charged_to_one_user_can_be_charged_to_another(manager: BudgetManager) -> None:
     manager.create_budget(1, "bob")
     for user in ("alice", "bob", "alice", "bob"):
@@ -504,6 +539,36 @@ def test_a_reservation_by_provider_and_model_counts_under_the_models_name(manage
     with manager.reserve("alice", f"openai/{MODEL}", HELLO, max_tokens=30) as reservation:
         reservation.settle(cost=0.5)
     assert manager.get_model_cost("alice") == {MODEL: 0.5}
+
+
+@pytest.mark.parametrize("end", ["settle", "void"])
+def test_a_reservation_whose_end_the_ledger_did_not_take_says_so_and_can_be_ended_again(
+    manager: BudgetManager, journal: Journal, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    async def fail(_: object) -> None:
+        raise DatabaseFullError("no room")
+
+    with manager.reserve("alice", MODEL, HELLO, max_tokens=30) as reservation:
+        finish: Callable[[], None] = reservation.void
+        if end == "settle":
+            finish = partial(reservation.settle, completion_of())
+        with monkeypatch.context() as patch:
+            patch.setattr(manager._ledger, "execute_async", fail)
+            for _ in range(2):
+                with pytest.raises(DatabaseFullError):
+                    finish()
+        assert journal.pending() == 1
+        finish()
+    assert (journal.pending(), [entry.kind for entry in journal.entries()]) == (0, [end])
+    journal.check()
+
+
+def test_a_settle_the_ledger_refuses_is_named(manager: BudgetManager, journal: Journal) -> None:
+    with manager.reserve("alice", MODEL, HELLO, max_tokens=30) as reservation:
+        with pytest.raises(InvalidValueError):
+            reservation.settle(cost=1e300)
+        reservation.settle(cost=1)
+    assert journal.charged_nanos() == 10**9
 
 
 @pytest.mark.parametrize("reason", ["never_sent", "rejected", "provider_error"])

@@ -38,12 +38,11 @@ from outlay.providers.failure import void_reason
 from outlay.providers.target import Target
 from outlay.providers.transport import Timeouts, Transport
 from outlay.providers.wires import Reading
+from outlay.spend import served_price
 
 log = logging.getLogger("outlay")
 
 T = TypeVar("T")
-
-_STANDARD_TIERS = frozenset({"default", "standard", "auto"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +213,9 @@ class Call:
 
     def _cost(self, usage: Usage, reading: Reading) -> int | None:
         plan, tier = self._plan, reading.service_tier
-        if self._price is None:
-            return None
-        if tier is None or tier in _STANDARD_TIERS:
-            return self._price.cost(usage)
         provider, model, own = plan.target.provider.id, plan.target.model, plan.own_price or None
         try:
-            return plan.book.price(provider, model, at=plan.at, service_tier=tier, own=own).cost(usage)
+            return served_price(plan.book, provider, model, tier, at=plan.at, own=own).cost(usage)
         except PriceUnknownError:
             return None
 

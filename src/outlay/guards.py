@@ -53,11 +53,13 @@ class Want:
 class Held:
     """The reservations of one call, one a guard, from `reserve` to `settle` or `void`.
 
-    `output_cap` is the granted number of output tokens, once it is reserved.
+    `output_cap` is the granted number of output tokens, once it is reserved. With `is_strict` a ledger that
+    fails to settle or void raises, for who can repeat it; else it is logged.
     """
 
-    def __init__(self, guards: Sequence[Guard]) -> None:
+    def __init__(self, guards: Sequence[Guard], *, is_strict: bool = False) -> None:
         self._guards = guards
+        self._is_strict = is_strict
         self._ids: list[tuple[Guard, str]] = []
         self.output_cap: int | None = None
 
@@ -152,6 +154,8 @@ class Held:
         try:
             await guard.ledger.execute_async(command)
         except OutlayError as error:  # the provider answered: what the caller gets must not depend on this
+            if self._is_strict:
+                raise
             kind = type(command).__name__.lower()
             log.warning("could not %s %s (it stays held, then presumed): %s", kind, command.id, error)
 

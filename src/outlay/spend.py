@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from outlay.answers import completion_key
 from outlay.domain.entries import Source
 from outlay.errors import InvalidValueError
 from outlay.pricing.book import PriceBook
 from outlay.pricing.metering import meter
+from outlay.pricing.price import Price
 from outlay.pricing.text import cost_of_text
 from outlay.pricing.usage import Usage
-from outlay.providers.catalogue import Endpoint, provider_named
+from outlay.providers.catalogue import PROVIDERS, Endpoint, provider_named
 from outlay.providers.target import split_model
 from outlay.providers.wires import WIRES
+
+_STANDARD_TIERS: Final = frozenset({"default", "standard", "auto"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,24 @@ class Spend:
     model: str
     price_version: str
     completion_key: str | None = None
+
+
+def served_price(
+    book: PriceBook,
+    provider: str,
+    model: str,
+    tier: str | None,
+    *,
+    at: int,
+    own: Mapping[str, Any] | None = None,
+) -> Price:
+    """Give the price of the tier that an answer says it was served in; the standard one if it says none.
+
+    Raises:
+        PriceUnknownError: the model has no price, or none for that tier.
+    """
+    special = None if tier in _STANDARD_TIERS else tier
+    return book.price(provider, model, at=at, service_tier=special, own=own)
 
 
 def spend_of_text(
@@ -70,14 +91,14 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
         provider, name = known.id, named.removeprefix(f"{stated}/")
     endpoint = _endpoint(content)
     wire = WIRES["anthropic" if endpoint == "messages" else "openai"]
-    reading = wire.read(content, endpoint, None)
+    reading = wire.read(content, endpoint, PROVIDERS[provider].quirks)
     metered = meter(reading.claim, counted=None, has_text=reading.has_text)
     if metered.usage is None:
         raise InvalidValueError(
             "completion_obj has no usage that could be charged (its input and output tokens): "
             "pass model, input_text and output_text instead"
         )
-    price = book.price(provider, name, at=at)
+    price = served_price(book, provider, name, reading.service_tier, at=at)
     nanos = price.cost(metered.usage)
     return Spend(nanos, metered.usage, "provider", provider, named, price.version, completion_key(content))
 

@@ -37,7 +37,7 @@ class UserReservation:
         default_max_tokens: int,
         now: Callable[[], int],
     ) -> None:
-        self._held = Held([guard])
+        self._held = Held([guard], is_strict=True)
         self._book = book
         self._model = model
         self._body = body
@@ -59,6 +59,7 @@ class UserReservation:
 
         Raises:
             InvalidValueError: nothing of these was given, or it cannot be charged.
+            StoreError, LedgerError: the ledger cannot be used; it stays held, and the same can be repeated.
         """
         spend = self._spend(completion_obj, cost, input_text, output_text)
         self._end(
@@ -78,6 +79,7 @@ class UserReservation:
 
         Raises:
             InvalidValueError: another reason, or it ended before.
+            StoreError, LedgerError: the ledger cannot be used; it stays held, and the same can be repeated.
         """
         if reason not in VOID_REASONS:
             raise InvalidValueError(f"reason must be one of {', '.join(VOID_REASONS)}, not {reason!r}")
