@@ -74,6 +74,8 @@ def test_clients_that_cannot_be(database: Path, monkeypatch: pytest.MonkeyPatch)
         {"project_name": ""},
         {"project_name": None},
         {"clock": 5},
+        {"headers": 5},
+        {"database_url": 5},
         {"database_url": "mysql://x"},
     ]
     for arguments in wrongs:
@@ -82,6 +84,13 @@ def test_clients_that_cannot_be(database: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ValueError, match="api_base"):
         BudgetManager("p", client_type="hosted")
     assert not database.exists()
+
+
+def test_the_database_may_be_a_path(tmp_path: Path) -> None:
+    manager = BudgetManager("p", database_url=tmp_path / "mine.db")
+    manager.create_budget(1, "alice")
+    manager.close()
+    assert (tmp_path / "mine.db").exists()
 
 
 def test_projects_never_see_each_others_users(manager: BudgetManager) -> None:
@@ -138,6 +147,7 @@ def test_durations_in_days(manager: BudgetManager, duration: str, days: int) -> 
         ({"created_at": "today"}, "created_at"),
         ({"created_at": math.nan}, "created_at"),
         ({"created_at": -1}, "created_at"),
+        ({"created_at": 10**400}, "created_at"),
         ({"mode": "strict"}, "mode"),
         ({"mode": []}, "mode"),
         ({"user": ""}, "user"),
@@ -488,6 +498,57 @@ def test_different_completions_of_one_id_are_both_charged(manager: BudgetManager
         "alice", completion_of("same", usage={"prompt_tokens": 1_000, "completion_tokens": 101})
     )
     assert manager.get_current_cost("alice") > 3 * COMPLETION_COST
+
+
+def test_users_and_ids_with_colons_are_told_apart(manager: BudgetManager) -> None:
+    for user, id in (("a", "user:b:c"), ("a:user", "b:c"), ("a:user:b", "c"), ("a", "half-\ud800")):
+        manager.create_budget(1, user)
+        before = manager.get_current_cost(user)
+        for _ in range(2):
+            manager.update_cost(user, completion_of(id))
+        assert manager.get_current_cost(user) == pytest.approx(before + COMPLETION_COST)
+
+
+def test_a_completion_that_nests_absurdly_deep_is_refused(manager: BudgetManager) -> None:
+    deep: Any = "text"
+    for _ in range(5_000):
+        deep = [{"type": "thinking", "thinking": deep}]
+    choice = {"index": 0, "finish_reason": "stop", "message": {"content": deep}}
+    for part in (deep, choice):
+        with pytest.raises(InvalidValueError):
+            manager.update_cost("alice", completion_of(choices=[part]))
+    assert manager.get_current_cost("alice") == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "messages", "named"),
+    [
+        (None, HELLO, "model"),
+        ("", HELLO, "model"),
+        (MODEL, 5, "messages"),
+        (MODEL, None, "messages"),
+        (MODEL, "text", "messages"),
+        (MODEL, [5], "messages"),
+        (MODEL, [{"role": "assistant", "tool_calls": 5}], "tool_calls"),
+    ],
+)
+def test_a_prompt_that_cannot_be_projected_is_named(
+    manager: BudgetManager, model: Any, messages: Any, named: str
+) -> None:
+    with pytest.raises(InvalidValueError, match=named):
+        manager.projected_cost(model, messages, "alice")
+
+
+@pytest.mark.parametrize(
+    ("model", "messages", "named"),
+    [(None, [], "model"), (5, [], "model"), (MODEL, None, "messages"), (MODEL, [5], "messages")],
+)
+def test_a_reservation_of_nonsense_is_named(
+    manager: BudgetManager, journal: Journal, model: Any, messages: Any, named: str
+) -> None:
+    with pytest.raises(InvalidValueError, match=named), manager.reserve("alice", model, messages):
+        pass
+    assert journal.pending() == 0
 
 
 def test_completions_without_an_id_are_all_charged(manager: BudgetManager) -> None:

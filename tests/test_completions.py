@@ -197,6 +197,9 @@ def test_what_is_not_named_goes_to_the_provider_as_it_is(provider: FakeProvider)
         ({"mock_response": "hi"}, "mock_response"),
         ({"tags": "a-tag"}, "tags"),
         ({"tags": [1]}, "tags"),
+        ({"tags": ["\ud800"]}, "tags"),
+        ({"api_key": 5}, "api_key"),
+        ({"custom_llm_provider": 5}, "custom_llm_provider"),
         ({"extra_body": "x"}, "extra_body"),
         ({"budget_manager": object()}, "budget_manager"),
         ({"temperature": object()}, "object"),
@@ -545,6 +548,89 @@ def test_a_usage_of_absurdly_many_digits_is_no_way_to_lose_a_charge(
     journal.expire()
     assert journal.charged_nanos() > 0
     journal.check()
+
+
+def answer_with(**changes: str) -> bytes:
+    """An answer of which some fields are other JSON."""
+    fields = {
+        "id": '"x"',
+        "model": '"gpt-4o"',
+        "choices": '[{"message":{"content":"hi"},"finish_reason":"stop"}]',
+        "usage": '{"prompt_tokens":14,"completion_tokens":1}',
+        **changes,
+    }
+    return ("{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}").encode()
+
+
+def ask_plain(manager: BudgetManager, body: bytes, **options: Any) -> Any:
+    with plain_server(body) as address:
+        options |= {"api_base": address, "api_key": "k"}
+        return manager.completion(user="alice", model="gpt-4o", messages=HELLO, **options)
+
+
+@pytest.mark.parametrize("levels", [101, 500, 100_000])
+def test_an_answer_that_nests_absurdly_deep_may_have_been_billed(
+    manager: BudgetManager, journal: Journal, levels: int
+) -> None:
+    with pytest.raises(ProviderNonsenseError) as caught:
+        ask_plain(manager, answer_with(deep="[" * levels + "]" * levels))
+    assert caught.value.is_unknown_outcome
+    assert journal.pending() == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        answer_with(deep="[" * 95 + "]" * 95),
+        answer_with(deep=json.dumps('"[\\"{' * 500 + "\\")),
+        answer_with(flat="[" + ",".join(["[{}]"] * 500) + "]"),
+    ],
+)
+def test_an_answer_with_many_brackets_is_read_and_charged(
+    manager: BudgetManager, journal: Journal, body: bytes
+) -> None:
+    assert ask_plain(manager, body) == json.loads(body)
+    assert journal.charged_nanos() == 14 * 2_500 + 10_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "written"),
+    [
+        ({"usage": '{"prompt_tokens":1' + "0" * 25 + "}"}, "1" + "0" * 25),
+        ({"id": '"half-\\ud83d"', "usage": '{"prompt_tokens":"\\ud83d"}'}, "?"),
+    ],
+)
+def test_whatever_a_provider_claims_the_call_is_settled_and_the_claim_kept(
+    manager: BudgetManager, journal: Journal, answer: dict[str, str], written: str
+) -> None:
+    ask_plain(manager, answer_with(**answer))
+    (entry,) = journal.entries("settle")
+    assert entry.detail["claimed"] == {"input_tokens": written}
+    assert (entry.usd_nanos or 0) > 0
+    journal.check()
+
+
+def test_a_chunk_that_cannot_be_delivered_does_not_lose_the_charge(
+    provider: FakeProvider, manager: BudgetManager, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> Answer:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("outlay.calls.Answer", fail)
+    with pytest.raises(ZeroDivisionError):
+        list(manager.completion(user="alice", model="gpt-4o", messages=HELLO, stream=True))
+    assert journal.charged_nanos() == provider.bill.total_nanos > 0
+
+
+@pytest.mark.parametrize("message", [{"tool_calls": 5}, {"content": 5}, 5, None])
+def test_an_answer_to_messages_that_cannot_be_counted_is_not_lost(
+    provider: FakeProvider, process_budget: None, message: Any
+) -> None:
+    odd = [{"role": "user", "content": "Hello", **message}] if isinstance(message, dict) else message
+    with plain_server(answer_with(usage="null")) as address:
+        answer = outlay.completion("gpt-4o", odd, api_base=address, api_key="k")
+    assert isinstance(answer, Answer)
+    assert answer.choices[0].message.content == "hi"
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from outlay.errors import InvalidValueError
+
 _OPTIONAL = frozenset(
     {
         *("annotations", "audio", "content", "delta", "finish_reason", "function_call", "logprobs"),
@@ -15,6 +17,8 @@ _OPTIONAL = frozenset(
     }
 )
 """Fields that OpenAI's objects have even when the wire leaves them out: reading them gives None."""
+
+_TOLD_APART = ("id", "created", "model", "usage", "choices")
 
 
 class Answer(dict[str, Any]):
@@ -56,16 +60,22 @@ class Answer(dict[str, Any]):
 
 
 def completion_key(completion: Mapping[str, Any]) -> str | None:
-    """Name a completion, so that it is not charged twice: by its id and all that could tell two apart.
+    """Name a completion, so that it is not charged twice: by a digest of its id and all that tells two apart.
 
     None for a completion without an id. Fields that are null are as good as absent: SDKs add some.
+
+    Raises:
+        InvalidValueError: it nests too deeply, or holds a number of thousands of digits.
     """
     id = completion.get("id")
     if not isinstance(id, str) or not id:
         return None
-    told_apart = [_without_nulls(completion.get(key)) for key in ("created", "model", "usage", "choices")]
-    text = json.dumps(told_apart, sort_keys=True, default=str)
-    return f"{id}:{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"
+    try:
+        told_apart = [_without_nulls(completion.get(key)) for key in _TOLD_APART]
+        text = json.dumps(told_apart, sort_keys=True, default=str)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValueError(f"the completion {id!r} cannot be told from others: {error}") from error
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _without_nulls(value: Any) -> Any:

@@ -6,7 +6,6 @@ threads and processes, and a budget resets by its duration without anyone callin
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -67,7 +66,7 @@ class BudgetManager:
         mode: `crossing` (calls are admitted until a budget is used up), `hard` (only what surely fits) or
             `soft`, for budgets that `create_budget` makes.
         clock: for tests: a `FakeClock`, or a callable that returns the time.
-        database_url: instead of `OUTLAY_DATABASE_URL`.
+        database_url: instead of `OUTLAY_DATABASE_URL`; a path will do.
 
     Raises:
         InvalidValueError: (a ValueError) one of these cannot be used; the message names it.
@@ -85,12 +84,12 @@ class BudgetManager:
         *,
         mode: Mode = "crossing",
         clock: object = None,
-        database_url: str | None = None,
+        database_url: str | os.PathLike[str] | None = None,
     ) -> None:
         self.project_name = check_name(project_name, "project_name")
         self.client_type = _check_client(client_type, api_base)
         self.api_base = api_base
-        self.headers = dict(headers or {})
+        self.headers = _check_headers(headers)
         self.mode = _check_mode(mode)
         self._clock = as_clock(clock)
         self._ledger = _ledger(database_url, None if clock is None else self._clock)
@@ -359,6 +358,7 @@ class BudgetManager:
             PriceUnknownError, CostUnboundedError: the call has no bound.
             UnknownUserError: (a KeyError) no such user.
         """
+        split_model(model)
         body = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens}), **options}
         body, seconds = plain(body), _check_hold(hold_seconds)
         guard, tokens = self.guard(user), default_max_tokens()
@@ -447,9 +447,15 @@ def _check_mode(mode: Mode) -> Mode:
 
 def _check_seconds(created_at: object) -> int:
     is_number = isinstance(created_at, int | float) and not isinstance(created_at, bool)
-    if not is_number or not math.isfinite(created_at) or not 0 <= created_at < _LATEST_SECONDS:  # type: ignore[arg-type,operator]
+    if not is_number or not 0 <= created_at < _LATEST_SECONDS:  # type: ignore[operator]
         raise InvalidValueError(f"created_at must be seconds since 1970, not {created_at!r}")
     return round(cast(float, created_at) * SECOND)
+
+
+def _check_headers(headers: object) -> dict[str, str]:
+    if headers is not None and not isinstance(headers, Mapping):
+        raise InvalidValueError(f"headers must be a mapping, not {headers!r}")
+    return dict(headers or {})
 
 
 def _check_hold(seconds: object) -> float:
@@ -465,8 +471,11 @@ _LEDGERS_LOCK = threading.Lock()
 os.register_at_fork(after_in_child=lambda: globals().update(_LEDGERS_LOCK=threading.Lock()))
 
 
-def _ledger(database_url: str | None, clock: Clock | None) -> Ledger:
-    settings = Settings.from_environment(database_url=database_url)
+def _ledger(database_url: str | os.PathLike[str] | None, clock: Clock | None) -> Ledger:
+    if not isinstance(database_url, str | os.PathLike | None):
+        raise InvalidValueError(f"database_url must be text or a path, not {database_url!r}")
+    url = None if database_url is None else os.fsdecode(database_url)
+    settings = Settings.from_environment(database_url=url)
     if clock is not None:
         return open_ledger(settings, clock)
     path = settings.database_path.absolute()

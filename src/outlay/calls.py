@@ -94,7 +94,7 @@ class Call:
         except (ProviderError, InvalidValueError) as error:
             await self._fail(error)
             raise
-        await self._end(reply.reading, completion_key(reply.document))
+        await self._end(reply.reading, _key(reply.document))
         answer = Answer(reply.document)
         answer._hidden_params.update(
             response_cost=self.cost, custom_llm_provider=self._plan.target.provider.id
@@ -111,6 +111,7 @@ class Call:
         """
         plan, body = self._plan, await self._admit()
         call: StreamedCall | None = None
+        undelivered: Exception | None = None
         try:
             self.is_sent = True
             call = StreamedCall(TRANSPORT, plan.target, plan.endpoint, body, timeouts=plan.timeouts)
@@ -119,13 +120,15 @@ class Call:
                 async for piece in call:
                     for document in piece.documents:
                         if not (document.get("error") or _is_uncalled_for(document, plan.body)):
-                            deliver(Answer(document))
+                            undelivered = undelivered or _failure(deliver, document)
         except (ProviderError, InvalidValueError) as error:
             if call is None or not _is_told(call.reading):
                 await self._fail(error)
                 raise
             log.debug("all of a stream came before it broke: %s", error)
         await self._end(call.reading, None)
+        if undelivered is not None:
+            raise undelivered
 
     async def _admit(self) -> dict[str, Any]:
         """Bound the call and hold the bound on every guard; gives the body that obeys it."""
@@ -251,19 +254,19 @@ class Call:
                 return None
             used = count_input(self._plan.body, provider, model)
             return Usage.of(used, sum(count.tokens for count in counts))
-        except InvalidValueError:  # a provider took, or sent, what we cannot count
+        except (InvalidValueError, TypeError):  # a provider took, or sent, what we cannot count
             return None
 
     def _detail(self, reading: Reading, metered: Metered) -> dict[str, object]:
         detail: dict[str, object] = {
-            "response_id": reading.response_id,
+            "response_id": _storable(reading.response_id),
             "latency_seconds": round(time.monotonic() - self._started, 3),
         }
         if self._estimate is not None:
             detail["estimate"] = self._estimate.quality
         if metered.is_disputed:
             detail["disputed"] = True
-            detail["claimed"] = json.loads(json.dumps(metered.claimed, default=str))
+            detail["claimed"] = _storable(metered.claimed)
         return detail
 
 
@@ -291,6 +294,29 @@ def _put_cap(body: dict[str, Any], cap: int | None, endpoint: Endpoint, field: s
         for name in declared:
             del body[name]
         body[field] = cap
+
+
+def _key(document: Mapping[str, Any]) -> str | None:
+    """Name an answer if it can be named: it is charged in any case."""
+    try:
+        return completion_key(document)
+    except InvalidValueError:
+        return None
+
+
+def _failure(deliver: Callable[[Answer], None], document: Mapping[str, Any]) -> Exception | None:
+    """Deliver a chunk; give what went wrong, for the call is read and charged to its end all the same."""
+    try:
+        deliver(Answer(document))
+    except Exception as error:  # noqa: BLE001 # raised when the call is settled
+        return error
+    return None
+
+
+def _storable(said: object) -> Any:
+    """What a provider said as JSON that any database keeps: long numbers as text, no lone surrogates."""
+    written = json.dumps(said, default=str, ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(written, parse_int=lambda digits: int(digits) if len(digits) < 19 else digits)
 
 
 def _is_uncalled_for(chunk: Mapping[str, Any], body: Mapping[str, Any]) -> bool:

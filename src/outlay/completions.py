@@ -310,6 +310,8 @@ def _tags(tags: object) -> tuple[str, ...]:
         return ()
     if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
         raise InvalidValueError(f"tags must be a list of texts, not {tags!r}")
+    if any("\ud800" <= letter <= "\udfff" for tag in tags for letter in tag):
+        raise InvalidValueError(f"tags must be valid Unicode, without lone surrogates: {tags!r}")
     return tuple(tags)
 
 

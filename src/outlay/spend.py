@@ -91,7 +91,10 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
         provider, name = known.id, named.removeprefix(f"{stated}/")
     endpoint = _endpoint(content)
     wire = WIRES["anthropic" if endpoint == "messages" else "openai"]
-    reading = wire.read(content, endpoint, PROVIDERS[provider].quirks)
+    try:
+        reading = wire.read(content, endpoint, PROVIDERS[provider].quirks)
+    except RecursionError:
+        raise InvalidValueError("completion_obj is nested too deeply") from None
     metered = meter(reading.claim, counted=None, has_text=reading.has_text)
     if metered.usage is None:
         raise InvalidValueError(

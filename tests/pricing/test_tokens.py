@@ -10,7 +10,7 @@ import pytest
 from outlay.errors import InvalidValueError, PriceUnknownError
 from outlay.pricing.book import PriceBook
 from outlay.pricing.text import cost_of_prompt, cost_of_text
-from outlay.pricing.tokens import Vocabulary, count_messages, count_text, vocabulary
+from outlay.pricing.tokens import Count, Vocabulary, count_messages, count_text, vocabulary
 
 NOW = int(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1_000_000)
 
@@ -132,3 +132,11 @@ def test_a_model_without_an_output_price_cannot_price_an_output() -> None:
 def test_a_prompt_is_priced_by_its_input_alone() -> None:
     messages = [{"role": "user", "content": "Hello"}]
     assert cost_of_prompt(PriceBook(), "openai", "gpt-4o", messages, at=NOW).nanos == 8 * 2_500
+
+
+def test_a_very_long_text_is_not_counted_but_taken_by_its_bytes() -> None:
+    text = "ab" * 1_000_000
+    assert count_text(text, "openai", "gpt-4o") == Count(500_000, "nearest")
+    assert count_messages([{"role": "user", "content": text}], "openai", "gpt-4o").quality == "nearest"
+    with pytest.raises(InvalidValueError):
+        count_text(text + "\ud800", "openai", "gpt-4o")

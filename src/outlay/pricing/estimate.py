@@ -23,7 +23,7 @@ from outlay.pricing.media import image_maximum
 from outlay.pricing.names import bare_model, is_reasoning_model, price_provider
 from outlay.pricing.overheads import OPENAI, OTHERS, Overheads
 from outlay.pricing.price import Price
-from outlay.pricing.tokens import Vocabulary, count_ordinary, vocabulary
+from outlay.pricing.tokens import LONGEST_COUNTED, Vocabulary, count_ordinary, vocabulary
 
 Method = Literal["auto", "exact", "margin", "bytes"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
@@ -33,8 +33,6 @@ MARGIN: Final = 1.4
 """`margin` takes o200k's count times this: an estimate, no bound."""
 _WINDOW_SLACK: Final = 1.05
 """genai-prices rounds windows (1,000,000 for 1,048,576; 32,000 for 32,768): never take less than they are."""
-_LONGEST_COUNTED: Final = 1_000_000
-"""A longer text is measured by its bytes: counting it would hold the caller up."""
 
 
 def is_method(method: object) -> TypeGuard[Method]:
@@ -196,7 +194,7 @@ def _overheads(used: Vocabulary, model: str) -> Overheads:
 
 
 def _exact_count(text: str, name: str) -> int:
-    return count_ordinary(text, name) if len(text) <= _LONGEST_COUNTED else _byte_count(text)
+    return count_ordinary(text, name) if len(text) <= LONGEST_COUNTED else _byte_count(text)
 
 
 def _byte_count(text: str) -> int:

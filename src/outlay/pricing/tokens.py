@@ -71,6 +71,7 @@ _VOCABULARIES: Final[tuple[tuple[str, str, bool], ...]] = (
     (r".*phi-?4.*", "phi4", False),
 )
 _NEAREST: Final = Vocabulary("o200k_base", is_exact=False)
+LONGEST_COUNTED: Final = 1_000_000
 _loaded: dict[str, AnyTokenizer] = {}
 _loading = Lock()
 
@@ -122,8 +123,13 @@ def count_ordinary(text: str, name: str) -> int:
 
 
 def count_text(text: str, provider: str, model: str) -> Count:
-    """Count a text as the model would, or as nearly as the shipped vocabularies allow."""
+    """Count a text as the model would, or as nearly as the shipped vocabularies allow.
+
+    A very long text is taken as a token for four bytes: to count it would hold up everyone.
+    """
     used = vocabulary(provider, model)
+    if len(text) > LONGEST_COUNTED:
+        return Count(_quarter(text), "nearest")
     return Count(count_ordinary(text, used.name), "exact" if used.is_exact else "nearest")
 
 
@@ -133,18 +139,28 @@ def count_messages(messages: Sequence[Mapping[str, Any]], provider: str, model: 
     Content may be text, a list of parts, or None; parts that are no text are not counted.
 
     Raises:
-        InvalidValueError: a message is no mapping, or its content is of another type.
+        InvalidValueError: a message is no mapping, or its content or tool calls are of another type.
     """
-    used = vocabulary(provider, model)
-    total = REPLY_PRIMER
+    if not isinstance(messages, list | tuple):
+        raise InvalidValueError(f"messages must be a list of messages, not {type(messages).__name__}")
+    total, is_exact = REPLY_PRIMER, vocabulary(provider, model).is_exact
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         if not isinstance(message, Mapping):
             raise InvalidValueError(f"{where} must be a mapping, not {type(message).__name__}")
         total += TOKENS_PER_MESSAGE + (TOKENS_PER_NAME if message.get("name") else 0)
         for text in _texts(message, where):
-            total += count_ordinary(text, used.name)
-    return Count(total, "exact" if used.is_exact else "nearest")
+            count = count_text(text, provider, model)
+            total += count.tokens
+            is_exact = is_exact and count.quality == "exact"
+    return Count(total, "exact" if is_exact else "nearest")
+
+
+def _quarter(text: str) -> int:
+    try:
+        return len(text.encode()) // 4
+    except UnicodeEncodeError:
+        raise InvalidValueError("The text holds a lone surrogate: send valid Unicode") from None
 
 
 def _texts(message: Mapping[str, Any], where: str) -> list[str]:
@@ -159,7 +175,10 @@ def _texts(message: Mapping[str, Any], where: str) -> list[str]:
                 texts.append(text)
     elif content is not None:
         raise InvalidValueError(f"{where}.content must be text, a list of parts or null")
-    for call in message.get("tool_calls") or ():
+    calls = message.get("tool_calls") or ()
+    if not isinstance(calls, Sequence):
+        raise InvalidValueError(f"{where}.tool_calls must be a list, not {type(calls).__name__}")
+    for call in calls:
         function = call.get("function") if isinstance(call, Mapping) else None
         if isinstance(function, Mapping):
             texts += [

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from itertools import accumulate
+from typing import Any, Final
 
 from outlay.errors import InvalidValueError
+
+DEEPEST: Final = 100
+"""No answer nests deeper; one that does could end in a RecursionError of whoever reads it."""
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 def encode(content: Mapping[str, Any]) -> bytes:
@@ -41,18 +47,22 @@ def plain(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decode(data: bytes) -> Any:
-    """Decode JSON that a provider sent; text in it that is not UTF-8 is mended.
+    """Decode JSON that a provider sent; text in it that is no Unicode is mended.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or nests more than a hundred deep.
     """
     import msgspec
 
+    if data.count(b"[") + data.count(b"{") > DEEPEST and _depth(data) > DEEPEST:
+        raise ValueError(f"not JSON that can be read: it nests more than {DEEPEST} deep")
     try:
         return msgspec.json.decode(data)
     except UnicodeDecodeError:
         return decode(data.decode("utf-8", "replace").encode())
     except (msgspec.DecodeError, RecursionError) as error:
+        if b"\\ud" in data.lower():
+            return _without_halves(data)
         raise ValueError(f"not JSON: {error}") from error
 
 
@@ -63,6 +73,24 @@ def decode_object(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _without_halves(data: bytes) -> Any:
+    """Decode JSON in which a text was cut in the middle of a surrogate pair: the half becomes a `?`."""
+    import msgspec
+
+    mended = json.dumps(json.loads(data), ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        return msgspec.json.decode(mended)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not JSON: {error}") from error
+
+
+def _depth(data: bytes) -> int:
+    """How deep JSON nests, by its brackets outside of texts."""
+    unescaped = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    brackets = b"".join(unescaped.translate(None, _NO_BRACKETS).split(b'"')[::2])
+    return max(accumulate(1 if each in b"[{" else -1 for each in brackets), default=0)
 
 
 def _plain(value: Any) -> Any:

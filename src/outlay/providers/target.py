@@ -87,7 +87,12 @@ def split_model(model: str) -> tuple[str, str]:
 
     `provider/model` or a bare name, as for `resolve`; a part before a slash that is no provider belongs to
     the model's name.
+
+    Raises:
+        InvalidValueError: the model is no text, or empty.
     """
+    if not isinstance(model, str) or not model:
+        raise InvalidValueError(f"model {model!r}: give the name of a model, such as 'gpt-4o'.")
     prefix, _, rest = model.partition("/")
     named = provider_named(prefix) if rest else None
     return (named.id, rest) if named is not None else (provider_of_family(model).id, model)
@@ -99,6 +104,8 @@ def _provider_and_name(
     prefix, slash, rest = model.partition("/")
     named = provider_named(prefix) if slash else None
     if provider is not None:
+        if not isinstance(provider, str | Provider):
+            raise InvalidValueError(f"custom_llm_provider must be the name of a provider, not {provider!r}")
         chosen = provider if isinstance(provider, Provider) else known_provider(provider)
         return chosen, rest if rest and named is chosen else model
     if not slash:
@@ -115,6 +122,8 @@ def _provider_and_name(
 
 
 def _credential(provider: Provider, api_key: str | None, environ: Mapping[str, str]) -> str:
+    if not isinstance(api_key, str | None):
+        raise InvalidValueError(f"api_key must be text, not {type(api_key).__name__}")
     key = (api_key or _first_set(provider.key_env, environ) or "").strip()
     if not key and provider.requires_key:
         names = " or ".join(provider.key_env)
