@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from outlay.errors import (
     SchemaTooNewError,
     StoreError,
 )
+from outlay.ledger.store import EntryFilter
 from outlay.stores.sqlite import SQLiteStore, opening
 from outlay.testing.clock import FakeClock
 from outlay.testing.conformance.base import a_budget, a_record
@@ -45,6 +47,7 @@ def sql(path: Path, *statements: str) -> None:
 
 def look(store: SQLiteStore) -> None:
     with store.read() as reader:
+        reader.now()
         list(reader.budgets())
         list(reader.periods())
 
@@ -120,6 +123,103 @@ def test_a_newer_schema_that_this_code_may_read_is_used(tmp_path: Path) -> None:
     with store.read() as reader:
         assert reader.entry("p", "new") is not None
     store.close()
+
+
+def replace(path: Path) -> None:
+    InlineLedger(SQLiteStore(path.with_suffix(".new"), clock=FakeClock())).execute(a_record("theirs", 1))
+    path.with_suffix(".new").replace(path)
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    [Path.unlink, replace, lambda path: os.truncate(path, 0)],
+    ids=["deleted", "replaced", "emptied"],
+)
+def test_a_database_that_is_taken_away_while_in_use_is_an_error_by_name(
+    tmp_path: Path, disturb: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "ledger.db"
+    store = SQLiteStore(path, clock=FakeClock())
+    ledger = InlineLedger(store)
+    ledger.execute(a_record("s1", 1))
+    look(store)
+    disturb(path)
+    before = path.read_bytes() if path.exists() else None
+    for _ in range(2):
+        with pytest.raises(DatabaseCorruptError, match="deleted or replaced while in use: put the file back"):
+            ledger.execute(a_record("s2", 1))
+        with pytest.raises(DatabaseCorruptError, match="deleted or replaced while in use"):
+            look(store)
+    store.close()
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_a_database_that_is_put_back_is_used_on(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    store = SQLiteStore(path, clock=FakeClock())
+    ledger = InlineLedger(store)
+    ledger.execute(a_record("s1", 1))
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises(DatabaseCorruptError):
+        ledger.execute(a_record("s2", 1))
+    (tmp_path / "elsewhere").rename(path)
+    ledger.execute(a_record("s2", 1))
+    with store.read() as reader:
+        assert reader.entry("p", "s1") is not None
+    store.close()
+
+
+def test_an_emptied_file_whose_journal_is_left_is_refused_and_not_changed(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.touch()
+    (tmp_path / "ledger.db-wal").write_bytes(b"what was acknowledged")
+    fails(path, DatabaseCorruptError, "was emptied")
+    assert (tmp_path / "ledger.db-wal").read_bytes() == b"what was acknowledged"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM clock",
+        "DELETE FROM meta",
+        "UPDATE budgets SET alert_percents = '5'",
+        "UPDATE clock SET newest_at = 9000000000000000000",
+        "UPDATE budgets SET zone = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_rows_that_nobody_wrote_are_damage_by_name(tmp_path: Path, statement: str) -> None:
+    path = a_ledger(tmp_path / "ledger.db")
+    sql(path, statement)
+    store = SQLiteStore(path, clock=FakeClock())
+    with pytest.raises(DatabaseCorruptError, match="is damaged"):
+        look(store)
+    with pytest.raises(DatabaseCorruptError, match="is damaged"):
+        InlineLedger(store).execute(a_record("new", 1))
+    store.close()
+
+
+def test_a_time_that_no_calendar_has_is_damage_by_name(tmp_path: Path) -> None:
+    path = a_ledger(tmp_path / "ledger.db")
+    sql(path, "DROP TRIGGER entries_are_not_changed", "UPDATE entries SET at = 9000000000000000000")
+    store = SQLiteStore(path, clock=FakeClock())
+    with pytest.raises(DatabaseCorruptError, match="is damaged"), store.read() as reader:
+        list(reader.entries(EntryFilter()))
+    store.close()
+
+
+def test_a_folder_in_place_of_the_lock_file_is_an_error_by_name(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db.lock").mkdir()
+    fails(
+        tmp_path / "ledger.db", DatabaseReadOnlyError, r"ledger.db.lock cannot be opened \(Is a directory\)"
+    )
+
+
+def test_a_name_that_is_too_long_is_an_error_by_name(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / ("x" * 300))
+    with pytest.raises(DatabaseReadOnlyError, match="File name too long"):
+        look(store)
+    with pytest.raises(DatabaseReadOnlyError, match="name another"):
+        InlineLedger(store).execute(a_record("s1", 1))
 
 
 def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:

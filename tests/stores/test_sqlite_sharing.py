@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import textwrap
@@ -367,6 +369,132 @@ def test_a_ledger_can_be_closed_and_used_again(tmp_path: Path) -> None:
         assert reader.entry("p", "s2") is not None
     ledger.close()
     assert settled(path) == 2
+
+
+def test_many_threads_may_close_a_ledger_that_others_use(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(SQLiteStore(path))
+    ledger.execute(PutBudget(a_budget(10**6)))
+    errors: list[Exception] = []
+
+    def work(worker: int) -> None:
+        try:
+            for n in range(100):
+                ledger.execute(a_record(f"{worker}-{n}", 1))
+                ledger.close()
+                with ledger.read() as reader:
+                    assert reader.entry("p", f"{worker}-{n}") is not None
+        except Exception as error:  # noqa: BLE001 # handed to the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_SECONDS)
+    assert errors == []
+    assert not any(thread.is_alive() for thread in threads)
+    ledger.close()
+    assert settled(path) == 400
+
+
+@contextmanager
+def file_locked(path: Path) -> Iterator[None]:
+    """The lock file in the hands of somebody who does not go on, as a stopped process does not."""
+    lock = opening.open_lock(path)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def test_a_first_read_does_not_wait_for_a_stopped_process_that_holds_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    InlineLedger(SQLiteStore(path)).execute(a_record("s1", 1))
+    store = SQLiteStore(path, busy_seconds=0.05)
+    with file_locked(path), store.read() as reader:
+        assert reader.entry("p", "s1") is not None
+    store.close()
+
+
+def test_a_database_that_cannot_be_made_because_of_a_lock_is_an_error_by_name(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "ledger.db", busy_seconds=0.05)
+    with (
+        file_locked(store.path),
+        pytest.raises(DatabaseLockedError, match="let it go on, or end it"),
+        store.read(),
+    ):
+        pass
+    with store.read() as reader:
+        assert reader.budgets() == []
+    store.close()
+
+
+def test_a_fork_does_not_wait_for_a_writer_that_waits_for_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    script = """
+    import fcntl
+    ledger = Ledger(SQLiteStore(path), answer_seconds=0.2)
+    ledger.execute(PutBudget(a_budget(10**6)))
+    lock = os.open(path + ".lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    ledger.submit(a_record("waits", 1))
+    while ledger.writer._queue:
+        pass
+    writer = ledger.writer._thread
+    pid = os.fork()
+    if pid == 0:
+        os.close(lock)
+        with ledger.read() as reader:
+            assert reader.entry("p", "waits") is None
+        print("read", flush=True)
+        ledger.submit(a_record("child", 1))
+        ledger.answer_seconds = 30.0
+        ledger.close()
+        os._exit(0)
+    assert ledger.writer._thread is writer and writer.is_alive()
+    sys.stdin.readline()
+    os.close(lock)
+    assert os.waitpid(pid, 0)[1] == 0
+    ledger.answer_seconds = 30.0
+    ledger.execute(a_record("parent", 1))
+    assert sum(each.name == "outlay-ledger" for each in threading.enumerate()) == 1
+    """
+    with run(script, path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "read\n"
+        finish(process, "go on\n")
+    assert settled(path) == 3
+
+
+def test_a_child_is_never_forked_from_within_the_opening_of_another_threads_file(tmp_path: Path) -> None:
+    script = """
+    opens = threading.Event()
+    ends = threading.Event()
+
+    def opening():
+        n = 0
+        while not ends.is_set():
+            ledger = Ledger(SQLiteStore(f"{path}-{n}"))
+            with ledger.read():
+                opens.set()
+            ledger.close()
+            n += 1
+
+    thread = threading.Thread(target=opening)
+    thread.start()
+    opens.wait()
+    for child in range(20):
+        pid = os.fork()
+        if pid == 0:
+            with SQLiteStore(f"{path}-c{child}").read() as reader:
+                os._exit(len(reader.budgets()))
+        assert os.waitpid(pid, 0)[1] == 0
+    ends.set()
+    thread.join()
+    """
+    finish(run(script, tmp_path / "ledger.db"))
 
 
 def test_errors_are_each_callers_own(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Forking: a process that forks is normal (gunicorn's preload, multiprocessing), and must lose nothing.
 
 SQLite's lock state is inherited, so every ledger stands still and closes its database before a fork; both
-sides open it again when they use it.
+sides open it again when they use it. Nor may a fork come while another thread is inside SQLite's opening of
+a file: the child would inherit the engine's mutexes, and nobody who would let them go.
 
 A child also inherits the locks of modules that other threads were importing, and nobody who would let them
 go: it would wait for ever when it imports the same. Libraries are loaded on first use, which may be just
@@ -31,6 +32,9 @@ _HELD: list[LedgerWriter] = []
 _FORKING = threading.Lock()
 """Held by the one thread that forks: no other may let go what it holds, nor make a ledger meanwhile."""
 
+OPENING: Final = threading.Lock()
+"""Held by whoever opens a connection, and during a fork. Always the last lock to be taken."""
+
 
 def outlive_forks(writer: LedgerWriter) -> None:
     """Stop this writer for each fork, and flush it at exit."""
@@ -43,11 +47,13 @@ def _before_fork() -> None:
     _HELD.extend(_LIVING)
     for writer in _HELD:
         writer.hold()
+    OPENING.acquire()
     _stop_imports()
 
 
 def _after_fork_in_parent() -> None:
     _imp.release_lock()
+    OPENING.release()
     for writer in _drain_held():
         writer.release()
     _FORKING.release()
@@ -55,6 +61,7 @@ def _after_fork_in_parent() -> None:
 
 def _after_fork_in_child() -> None:
     _imp.release_lock()
+    OPENING.release()
     for writer in _drain_held():
         writer.reset()
     _FORKING.release()

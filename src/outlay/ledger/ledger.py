@@ -111,7 +111,8 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what is queued and close the database. The ledger opens again when it is used again."""
-        self.writer.stop()
+        if not self.writer.stop(self.answer_seconds):
+            raise self._silence()
 
     def _submit(self, job: Job) -> Job:
         if job.command is not None:

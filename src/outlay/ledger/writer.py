@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 MAX_QUEUE: Final = 10_000
 MAX_BATCH: Final = 512
 PARK_SECONDS: Final = 0.05
-_HOLD_SECONDS: Final = 60
+IDLE_SECONDS: Final = 10.0
+"""How long the thread waits for work before it ends: a ledger that was dropped must leave none behind."""
 
 
 class Job:
@@ -70,7 +71,7 @@ class Job:
 
 
 class LedgerWriter:
-    """The queue and the thread. The thread starts on first use, and again after `stop`."""
+    """The queue and the thread. The thread starts on first use, and again when it had ended."""
 
     def __init__(self, store: Store, *, max_queue: int = MAX_QUEUE, max_batch: int = MAX_BATCH) -> None:
         self._store = store
@@ -81,8 +82,8 @@ class LedgerWriter:
         self._parked: list[Job] = []
         self._bell = threading.Condition(threading.Lock())
         self._thread: threading.Thread | None = None
+        self._stop_lock = threading.Lock()
         self._is_stopping = False
-        self._is_held = False
         self._is_idle = False
         self.batch_sizes: deque[int] = deque(maxlen=1000)
         self.failed_batches = 0
@@ -101,56 +102,56 @@ class LedgerWriter:
             self._queue.append(job)
             if self._is_idle:
                 self._bell.notify()
-            elif self._thread is None:
+            else:
                 self._start()
 
     def stop(self, timeout_seconds: float | None = None) -> bool:
-        """Finish what is queued, end the thread, close the store. False if it was not done in time."""
-        return self._end("_is_stopping", timeout_seconds) and self._close()
+        """Finish what is queued, end the thread, close the store. False if it was not done in time.
+
+        What others submit meanwhile stays queued until the store is closed, and starts the thread anew.
+        """
+        if not self._stop_lock.acquire(timeout=-1 if timeout_seconds is None else timeout_seconds):
+            return False
+        try:
+            with self._bell:
+                self._is_stopping = True
+                thread = self._thread
+                self._bell.notify()
+            if thread is not None:
+                thread.join(timeout_seconds)
+            is_ended = thread is None or not thread.is_alive()
+            if is_ended:
+                self._store.close()
+                self._books.forget()
+            return is_ended
+        finally:
+            with self._bell:
+                self._is_stopping = False
+                self._start()
+            self._stop_lock.release()
 
     def hold(self) -> None:
-        """Stand still for a fork: after the batch under way, until `release` (parent) or `reset` (child)."""
-        self._end("_is_held", _HOLD_SECONDS)
+        """Stand still for a fork: the transaction under way ends, and none begins until it is over."""
         self._store.pause()
 
     def release(self) -> None:
         """Go on in the parent after a fork."""
         self._store.resume(is_child=False)
-        with self._bell:
-            self._is_held = False
-            self._books.forget()
-            self._start()
 
     def reset(self) -> None:
-        """Be new in a forked child: the parent's callers and locks stay behind."""
+        """Be new in a forked child: the parent's thread, callers and locks stay behind."""
         self._store.resume(is_child=True)
         self._queue.clear()
         self._parked.clear()
         self._bell = threading.Condition(threading.Lock())
+        self._stop_lock = threading.Lock()
         self._thread = None
-        self._is_held = self._is_stopping = self._is_idle = False
+        self._is_stopping = self._is_idle = False
         self._books.forget()
 
-    def _end(self, flag: str, timeout_seconds: float | None) -> bool:
-        with self._bell:
-            setattr(self, flag, True)
-            thread = self._thread
-            self._bell.notify()
-        if thread is not None:
-            thread.join(timeout_seconds)
-        return thread is None or not thread.is_alive()
-
-    def _close(self) -> bool:
-        with self._bell:
-            self._is_stopping = False
-            self._store.close()
-            self._books.forget()
-            self._start()
-        return True
-
     def _start(self) -> None:
-        """Start the thread if there is work; called with the bell held."""
-        if (self._queue or self._parked) and not (self._is_held or self._is_stopping):
+        """Start the thread if there is work and none does it; called with the bell held."""
+        if (self._queue or self._parked) and self._thread is None and not self._is_stopping:
             self._thread = threading.Thread(target=self._run, name="outlay-ledger", daemon=True)
             self._thread.start()
 
@@ -161,13 +162,13 @@ class LedgerWriter:
     def _take(self) -> list[Job] | None:
         """Wait for work: the queue in order, or nothing but what is parked. None when it is time to end."""
         with self._bell:
-            while not self._queue and not (self._is_held or self._is_stopping):
+            while not self._queue and not self._is_stopping:
                 self._is_idle = True
-                is_rung = self._bell.wait(PARK_SECONDS if self._parked else None)
+                is_rung = self._bell.wait(PARK_SECONDS if self._parked else IDLE_SECONDS)
                 self._is_idle = False
                 if not is_rung:
                     break
-            if self._is_held or (self._is_stopping and not self._queue):
+            if not self._queue and (self._is_stopping or not self._parked):
                 self._thread = None
                 return None
             count = min(len(self._queue), self._max_batch)

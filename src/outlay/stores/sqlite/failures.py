@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import apsw
 import msgspec
 
@@ -13,6 +15,13 @@ from outlay.errors import (
     LedgerUnavailableError,
     OutlayError,
 )
+from outlay.stores.sqlite.rows import DamagedRowError
+
+_UNREADABLE: Final = msgspec.DecodeError | UnicodeDecodeError | DamagedRowError
+DAMAGES: Final = (apsw.Error, msgspec.DecodeError, UnicodeDecodeError, DamagedRowError)
+"""What reading a file may raise that only the file can be blamed for."""
+
+FAILURES: Final = (*DAMAGES, OSError)
 
 
 def translate(error: Exception, path: str) -> OutlayError:
@@ -28,7 +37,7 @@ def translate(error: Exception, path: str) -> OutlayError:
         )
     elif isinstance(error, apsw.ReadOnlyError):
         ours = DatabaseReadOnlyError(f"{path} cannot be written: make the file and its folder writable")
-    elif isinstance(error, apsw.CorruptError | apsw.NotADBError | msgspec.DecodeError):
+    elif isinstance(error, apsw.CorruptError | apsw.NotADBError | _UNREADABLE):
         ours = DatabaseCorruptError(
             f"{path} is damaged or is no database ({error}): restore it from a backup, or name another file; "
             "it was not changed"

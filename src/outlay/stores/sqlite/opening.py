@@ -31,7 +31,8 @@ OLDEST_READER: Final = 1
 FIRST_SAFE_ENGINE: Final = (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can lose committed transactions in WAL mode (the WAL-reset defect)."""
 
-_MAGIC: Final = b"SQLite format 3\x00"
+_SMALLEST_BYTES: Final = 512
+"""One page: of a shorter file the engine would make a new database."""
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb2", "smb3", "smbfs", "afs", "ncpfs", "9p", "ceph", "glusterfs"),
@@ -42,11 +43,42 @@ _NETWORK_FILE_SYSTEMS: Final = frozenset(
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 Connect = Callable[[str], apsw.Connection]
+Identity = tuple[int, int]
+"""Device and number of a file: what stays when its name does not."""
 
 
 def connect(path: str) -> apsw.Connection:
     """Open a file with the engine, making it if there is none."""
     return apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
+
+
+def open_lock(path: Path) -> int:
+    """Open the file whose lock processes share, making it if there is none.
+
+    Raises:
+        DatabaseReadOnlyError: it cannot be opened.
+    """
+    name = f"{path}.lock"
+    try:
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except (IsADirectoryError, PermissionError) as error:
+        raise DatabaseReadOnlyError(
+            f"{name} cannot be opened ({error.strerror}): it must be a file that can be written"
+        ) from error
+
+
+def identity_of(path: Path) -> Identity | None:
+    """Which file the path names now; None for none, or one without content."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_size else None
+
+
+def has_content(path: Path) -> bool:
+    """Whether there is a file, and something in it."""
+    return identity_of(path) is not None
 
 
 def check_engine(version: str) -> None:
@@ -72,7 +104,12 @@ def check_file(path: Path, mounts: Path = _MOUNTS) -> None:
         DatabaseCorruptError: the file is not an SQLite database.
     """
     folder = path.parent
-    if not folder.is_dir():
+    try:
+        is_folder = folder.is_dir()
+        path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise DatabaseReadOnlyError(f"{path} cannot be used ({error.strerror}): name another file") from error
+    if not is_folder:
         raise DatabaseReadOnlyError(f"the folder {folder} does not exist: make it, or name another database")
     kind = file_system_of(folder, mounts)
     if kind in _NETWORK_FILE_SYSTEMS:
@@ -87,12 +124,16 @@ def check_file(path: Path, mounts: Path = _MOUNTS) -> None:
         return
     if not path.is_file():
         raise DatabaseCorruptError(f"{path} is not a file: name a file for the database")
-    with path.open("rb") as file:
-        head = file.read(len(_MAGIC))
-    if head and head != _MAGIC:
+    size = path.stat().st_size
+    if 0 < size < _SMALLEST_BYTES:  # its bytes are the engine's to read: a close here would drop its locks
         raise DatabaseCorruptError(
             f"{path} is not an SQLite database: restore it from a backup, or name another file; "
             "it was not changed"
+        )
+    if not size and has_content(Path(f"{path}-wal")):
+        raise DatabaseCorruptError(
+            f"{path} was emptied, and {path}-wal beside it was not: restore it from a backup, or move both "
+            "away; neither was changed"
         )
 
 
@@ -145,11 +186,21 @@ def check_identity(connection: apsw.Connection, path: str) -> None:
     if not has_tables:
         return
     oldest = connection.execute("SELECT value FROM meta WHERE key = 'oldest_reader'").get
+    if oldest is None:
+        raise DatabaseCorruptError(
+            f"{path} is damaged (it does not say who may read it): restore it from a backup, or name "
+            "another file; it was not changed"
+        )
     if oldest > newest_migration():
         raise SchemaTooNewError(
             f"{path} was written by a newer Outlay (its schema needs at least version {oldest}, this is "
             f"{newest_migration()}): upgrade outlay"
         )
+
+
+def is_current(connection: apsw.Connection) -> bool:
+    """Whether the schema is that of this code, or newer."""
+    return int(connection.execute("PRAGMA user_version").get) >= newest_migration()
 
 
 def migrate(connection: apsw.Connection) -> None:

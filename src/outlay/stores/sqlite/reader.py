@@ -28,7 +28,7 @@ class SQLiteReader:
 
     def clock_state(self) -> ClockState:
         """What was last seen of the clocks."""
-        return rows.clock_of(self._execute(statements.CLOCK).fetchall()[0])
+        return rows.clock_of(self._execute(statements.CLOCK).fetchone())
 
     def integrity(self) -> list[str]:
         """What the engine finds, and what of the schema is gone: constraints, indexes and triggers."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,18 +11,26 @@ from outlay.domain.accounts import Account
 from outlay.domain.budgets import Budget, Period, PeriodKey
 from outlay.domain.entries import Entry, Post
 from outlay.domain.reservations import Hold, Reservation
-from outlay.domain.windows import Window
+from outlay.domain.windows import SECOND, Window
 from outlay.ledger.store import ClockState
 
 Row = Any
 """A tuple of what SQLite holds: int, str, bytes or None."""
+
+_END_OF_TIME: Final = 253_402_300_800 * SECOND
+"""The year 10,000."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _decode_holds = msgspec.json.Decoder(tuple[Hold, ...]).decode
 _decode_posts = msgspec.json.Decoder(tuple[Post, ...]).decode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
+_decode_percents = msgspec.json.Decoder(tuple[int, ...]).decode
 _decode_increases = msgspec.json.Decoder(dict[str, bytes]).decode
+
+
+class DamagedRowError(ValueError):
+    """A row that this code cannot have written."""
 
 
 def json_text(value: object) -> str:
@@ -54,7 +62,7 @@ def budget_of(row: Row) -> Budget:
         mode,
         _decode_names(models),
         _decode_names(providers),
-        tuple(_decode(percents)),
+        _decode_percents(percents),
         bool(row[12]),
         row[13],
     )
@@ -127,6 +135,7 @@ def reservation_row(reservation: Reservation) -> Row:
 
 def entry_of(row: Row) -> Entry:
     """The columns of statements.ENTRY_COLUMNS and seq."""
+    _check_time(row[3])
     return Entry(  # type: ignore[call-arg] # mypy cannot count the columns
         *row[:5],
         _decode_names(row[5]),
@@ -173,7 +182,16 @@ def entry_row(entry: Entry) -> Row:
 
 def clock_of(row: Row) -> ClockState:
     """newest_at, wall_at, boot_at, boot_id, jump, suspect_since."""
+    if row is None:
+        raise DamagedRowError("the row of the clock is gone")
+    _check_time(row[0])
     return ClockState(*row)
+
+
+def _check_time(at: int) -> None:
+    """Refuse a moment that no calendar has."""
+    if not 0 <= at < _END_OF_TIME:
+        raise DamagedRowError(f"{at} is no time")
 
 
 def clock_row(state: ClockState) -> Row:

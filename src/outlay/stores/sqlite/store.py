@@ -1,7 +1,11 @@
 """The SQLite store: one connection for the writer, one for readers, and a lock file between processes.
 
 Several processes may share one file. A writer takes an advisory lock on `FILE.lock` before it begins: the
-kernel wakes waiters in order, where SQLite's own busy loop lets some wait for seconds.
+kernel wakes waiters in order, where SQLite's own busy loop lets some wait for seconds. A reader needs that
+lock only to make or upgrade the schema, and does not wait for it for ever.
+
+Each of the two connections has a lock, held while it is open to use and not while its user waits for other
+processes: so `close`, or a fork, waits for a transaction and never for another process.
 """
 
 from __future__ import annotations
@@ -9,24 +13,27 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
 import apsw
-import msgspec
 
-from outlay.errors import OutlayError
+from outlay.errors import DatabaseCorruptError, DatabaseLockedError, OutlayError
 from outlay.ledger.clock import Clock, SystemClock
+from outlay.ledger.forking import OPENING
 from outlay.ledger.writer import before_begin
 from outlay.stores.sqlite import opening
-from outlay.stores.sqlite.failures import translate
+from outlay.stores.sqlite.failures import DAMAGES, FAILURES, translate
 from outlay.stores.sqlite.reader import SQLiteReader
 from outlay.stores.sqlite.transaction import Known, SQLiteTransaction
 
 BUSY_SECONDS: Final = 5.0
-"""How long to wait for a program that locks the database without the lock file."""
+"""How long to wait for a program that locks the database without the lock file, and to open a file."""
+
+_LOOK_AGAIN_SECONDS: Final = 0.02
 
 
 class SQLiteStore:
@@ -34,6 +41,8 @@ class SQLiteStore:
 
     `connect` may be replaced to watch or disturb the engine in tests.
     """
+
+    _lock_file: int | None = None
 
     def __init__(
         self,
@@ -47,8 +56,9 @@ class SQLiteStore:
         self._clock = clock or SystemClock()
         self._busy_seconds = busy_seconds
         self._connect = connect
+        self._identity: opening.Identity | None = None
         self._writer: apsw.Connection | None = None
-        self._lock_file: int | None = None
+        self._writer_lock = threading.Lock()
         self._reader: apsw.Connection | None = None
         self._reader_lock = threading.Lock()
         self._data_version = -1
@@ -58,19 +68,25 @@ class SQLiteStore:
     def transaction(self) -> Iterator[SQLiteTransaction]:
         """Begin; commit durably at a clean exit, else roll back."""
         try:
-            connection = self._open_writer()
-            fcntl.flock(self._lock_of_file(), fcntl.LOCK_EX)
+            lock = self._lock_of_file()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         except OutlayError as error:
             raise before_begin(error) from error.__cause__
-        except (apsw.Error, OSError) as error:
+        except OSError as error:
             raise before_begin(translate(error, str(self.path))) from error
         try:
-            yield from self._transact(connection)
+            with self._writer_lock:
+                yield from self._transact()
         finally:
-            if self._lock_file is not None:
-                fcntl.flock(self._lock_file, fcntl.LOCK_UN)
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
-    def _transact(self, connection: apsw.Connection) -> Iterator[SQLiteTransaction]:
+    def _transact(self) -> Iterator[SQLiteTransaction]:
+        try:
+            connection = self._open_writer()
+        except OutlayError as error:
+            raise before_begin(error) from error.__cause__
+        except FAILURES as error:
+            raise before_begin(translate(error, str(self.path))) from error
         try:
             connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
@@ -86,7 +102,7 @@ class SQLiteStore:
         except BaseException as error:
             self._data_version = -1
             self._roll_back(connection)
-            if isinstance(error, apsw.Error | OSError):
+            if isinstance(error, FAILURES):
                 raise translate(error, str(self.path)) from error
             raise
 
@@ -105,12 +121,15 @@ class SQLiteStore:
         with self._reader_lock:
             try:
                 connection = self._open_reader()
+            except FAILURES as error:
+                raise translate(error, str(self.path)) from error
+            try:
                 connection.execute("BEGIN")
                 try:
                     yield SQLiteReader(connection, self._clock)
                 finally:
                     connection.execute("COMMIT")
-            except (apsw.Error, msgspec.DecodeError) as error:
+            except DAMAGES as error:  # an OSError may be the caller's own
                 self._drop_reader()
                 raise translate(error, str(self.path)) from error
 
@@ -121,48 +140,67 @@ class SQLiteStore:
             self._reader = None
 
     def close(self) -> None:
-        """Close every connection."""
-        with self._reader_lock:
-            self._close()
+        """Close every connection, and forget which file it was."""
+        with self._reader_lock, self._writer_lock:
+            self._drop()
+            self._close_lock_file()
+            self._identity = None
 
     def pause(self) -> None:
-        """Close every connection before a fork, and let no reader in until `resume`."""
+        """Close every connection before a fork, and let nobody in until `resume`."""
         self._reader_lock.acquire()
-        self._close()
+        self._writer_lock.acquire()
+        self._drop()
 
     def resume(self, *, is_child: bool) -> None:
-        """Allow use again after a fork."""
+        """Allow use again after a fork. The lock file is the parent's: its thread may wait for the lock."""
         if is_child:
-            self._reader_lock = threading.Lock()
+            self._reader_lock, self._writer_lock = threading.Lock(), threading.Lock()
+            self._close_lock_file()
         else:
+            self._writer_lock.release()
             self._reader_lock.release()
 
-    def _close(self) -> None:
+    def __del__(self) -> None:
+        self._close_lock_file()
+
+    def _drop(self) -> None:
+        """Close both connections; called with both locks."""
+        is_replaced = self._is_replaced()
         for connection in (self._reader, self._writer):
-            if connection is not None:
-                connection.close(force=True)
+            if connection is None:
+                continue
+            if is_replaced:  # the journal beside the file may be another's: leave it
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close(force=True)
         self._reader = self._writer = None
         self._data_version = -1
+
+    def _lock_of_file(self) -> int:
+        if self._lock_file is None:
+            self._check()
+            self._lock_file = opening.open_lock(self.path)
+        return self._lock_file
+
+    def _close_lock_file(self) -> None:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
 
-    def _lock_of_file(self) -> int:
-        if self._lock_file is None:
-            self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        return self._lock_file
-
     def _open_writer(self) -> apsw.Connection:
+        """The writer's connection; called with the file's lock, so the schema may be made or upgraded."""
+        self._check_identity()
         if self._writer is None:
             self._check()
-            self._writer = self._open()
+            self._writer = self._open(is_locked=True)
             self._data_version = -1
         return self._writer
 
     def _open_reader(self) -> apsw.Connection:
+        self._check_identity()
         if self._reader is None:
             self._check()
-            self._reader = self._open()
+            self._reader = self._open(is_locked=False)
             self._reader.execute("PRAGMA query_only = 1").fetchall()
         return self._reader
 
@@ -170,21 +208,68 @@ class SQLiteStore:
         opening.check_engine(apsw.sqlite_lib_version())
         opening.check_file(self.path)
 
-    def _open(self) -> apsw.Connection:
-        """Open the file, and make or upgrade its schema, while no other process does the same."""
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        connection = None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    def _is_replaced(self) -> bool:
+        return self._identity is not None and opening.identity_of(self.path) != self._identity
+
+    def _check_identity(self) -> None:
+        """Refuse to go on when the path names another file than the one this store uses, or none.
+
+        Raises:
+            DatabaseCorruptError: what was acknowledged is not there any more.
+        """
+        if not self._is_replaced():
+            return
+        raise DatabaseCorruptError(
+            f"{self.path} was deleted or replaced while in use: put the file back, or restart the program to "
+            "use what is there now"
+        )
+
+    def _open(self, *, is_locked: bool) -> apsw.Connection:
+        """Open the file; make or upgrade its schema while no other process does the same."""
+        if not is_locked and not opening.has_content(self.path):
+            with self._locked():
+                return self._open(is_locked=True)
+        with OPENING:
             connection = self._connect(str(self.path))
+        try:
             connection.set_busy_timeout(int(self._busy_seconds * 1000))
             opening.check_identity(connection, str(self.path))
-            opening.prepare(connection, str(self.path), self._busy_seconds)
-            opening.migrate(connection)
+            if is_locked:
+                self._prepare(connection)
+            else:
+                with nullcontext() if opening.is_current(connection) else self._locked():
+                    self._prepare(connection)
+            self._identity = self._identity or opening.identity_of(self.path)
         except BaseException:
-            if connection is not None:
-                connection.close(force=True)
+            connection.close(force=True)
             raise
+        return connection
+
+    def _prepare(self, connection: apsw.Connection) -> None:
+        opening.prepare(connection, str(self.path), self._busy_seconds)
+        opening.migrate(connection)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the file's lock for a reader, who waits `busy_seconds` at most.
+
+        Raises:
+            DatabaseLockedError: another process holds it for longer.
+        """
+        lock = opening.open_lock(self.path)
+        deadline = time.monotonic() + self._busy_seconds
+        try:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() >= deadline:
+                        raise DatabaseLockedError(
+                            f"{self.path}.lock is held by another process for too long: "
+                            "let it go on, or end it, then repeat"
+                        ) from error
+                    time.sleep(_LOOK_AGAIN_SECONDS)
+            yield
         finally:
             os.close(lock)
-        return connection

@@ -41,7 +41,7 @@ class SQLiteTransaction:
         self._execute = connection.execute
         self._executemany = connection.executemany
         self._known = known
-        last = known.clock or rows.clock_of(self._execute(statements.CLOCK).fetchall()[0])
+        last = known.clock or rows.clock_of(self._execute(statements.CLOCK).fetchone())
         self.now, self._clock_state = read_clock(clock, last)
         self.lag = max(0, last.newest_at - self._clock_state.wall_at)
         self.is_unchanged = is_unchanged
