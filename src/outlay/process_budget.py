@@ -32,10 +32,11 @@ class ProcessBudget:
     """One usd budget over the life of the process. While it is off, it only counts."""
 
     def __init__(self) -> None:
-        self._ledger = Ledger(MemoryStore(max_entries=_KEPT_ENTRIES))
+        self._store = MemoryStore(max_entries=_KEPT_ENTRIES)
+        self._ledger = Ledger(self._store)
         self._lock = threading.Lock()
         self._put: tuple[int, Mode] | None = None
-        os.register_at_fork(after_in_child=self._renew_lock)
+        os.register_at_fork(after_in_child=self._be_new)
 
     def guard(self) -> Guard | None:
         """Take the module's variables as they are now; gives the guard that enforces them, None while off.
@@ -89,9 +90,10 @@ class ProcessBudget:
             self._ledger.execute(PutBudget(budget))
             self._put = (limit, mode)
 
-    def _renew_lock(self) -> None:
-        """In a forked child: whoever held the lock stayed behind."""
+    def _be_new(self) -> None:
+        """In a forked child: whoever held the lock stayed behind, and so did the requests in flight."""
         self._lock = threading.Lock()
+        self._store.drop_reservations()
 
 
 def wait_seconds() -> float:

@@ -184,3 +184,17 @@ def test_the_clock_is_believed_until_it_jumps_and_again_when_confirmed(shop: Com
     assert 3600 <= found["lead_seconds"] < 3660
     assert shop("clock", "confirm").out == "The clock is believed.\n"
     assert shop("clock", "--json").json["is_believed"] is True
+
+
+def test_a_clock_behind_the_ledger_is_told_with_what_to_do(shop: CommandLine) -> None:
+    ahead = time.time_ns() // 1000 + 7200 * 10**6
+    shop.tamper(f"UPDATE clock SET newest_at = {ahead}")  # noqa: S608 # a number made here
+    assert "ahead of the clock" in shop("clock").out
+    assert "If the clock is wrong: set it" in shop("clock").out
+    assert 7000 < shop("clock", "--json").json["lag_seconds"] <= 7200
+
+
+def test_arguments_that_are_no_text_or_no_file_name_are_one_line(shop: CommandLine) -> None:
+    assert "is not UTF-8 text" in shop.fails("entries", "--model", "\udcff")
+    assert "File name too long" in shop.fails("balance", "--database", "x" * 300)
+    assert "File name too long" in shop.fails("balance", OUTLAY_DATABASE_URL="x" * 300)

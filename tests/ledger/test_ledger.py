@@ -350,3 +350,26 @@ def _kinds(ledger: Ledger) -> list[str]:
 
     with ledger.read() as reader:
         return [entry.kind for entry in reader.entries(EntryFilter())]
+
+
+def test_a_writer_without_work_leaves_no_thread_and_begins_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlay.ledger.writer.IDLE_SECONDS", 0.001)
+    for n in range(2):
+        ledger.execute(a_record(f"s{n}", 1))
+        eventually(lambda: ledger.writer._thread is None)
+    assert _kinds(ledger) == ["record", "record"]
+
+
+def test_what_is_held_can_be_dropped_and_what_is_settled_stays() -> None:
+    store = MemoryStore(FakeClock())
+    ledger = Ledger(store)
+    ledger.execute(PutBudget(a_budget(10)))
+    ledger.execute(a_record("s1", 2))
+    ledger.execute(a_reserve("r1", 5))
+    store.drop_reservations()
+    assert settled(ledger) == (0, 2)
+    ledger.execute(a_reserve("r2", 8))
+    with ledger.read() as reader:
+        assert audit(reader).findings == []

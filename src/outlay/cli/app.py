@@ -12,7 +12,7 @@ import typer
 from outlay import __version__
 from outlay.cli import audit, balance, clock, entries, litellm_import, presumed, prices
 from outlay.cli.context import Options, remember
-from outlay.errors import OutlayError
+from outlay.errors import InvalidValueError, OutlayError
 
 EXIT_ERROR = 2
 _INTERRUPTED = 130
@@ -70,6 +70,8 @@ def _globals(
 def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit code; an error is one line on stderr."""
     try:
+        for argument in arguments:
+            _check_text(argument)
         code = app(list(arguments), prog_name="outlay", standalone_mode=False)
         sys.stdout.flush()
     except OutlayError as error:
@@ -87,6 +89,13 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _fail_to_parse(type(error).__name__, explain())
     return code if isinstance(code, int) else 0
+
+
+def _check_text(argument: str) -> None:
+    try:
+        argument.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(f"{argument!r} is not UTF-8 text") from error
 
 
 def _fail_to_parse(kind: str, message: str) -> int:

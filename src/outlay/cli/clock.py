@@ -27,7 +27,7 @@ def show_clock(context: typer.Context, database: DatabaseOption = None, is_json:
     outlay clock
     outlay clock confirm
 
-    JSON: {"is_believed", "ledger_at", "clock_at", "lead_seconds"}.
+    JSON: {"is_believed", "ledger_at", "clock_at", "lead_seconds", "lag_seconds"}.
     """
     if context.invoked_subcommand is not None:
         return
@@ -36,6 +36,7 @@ def show_clock(context: typer.Context, database: DatabaseOption = None, is_json:
 
     with read_ledger_of(context, database) as reader:
         now, state = read_clock(SystemClock(), reader.clock_state())
+    lag = max(0, now - (state.wall_at - state.offset))
     ledger_at, clock_at = to_datetime(now), to_datetime(state.wall_at)
     if is_json:
         print_json(
@@ -44,6 +45,7 @@ def show_clock(context: typer.Context, database: DatabaseOption = None, is_json:
                 "ledger_at": ledger_at.isoformat(),
                 "clock_at": clock_at.isoformat(),
                 "lead_seconds": state.offset // SECOND,
+                "lag_seconds": lag // SECOND,
             }
         )
     elif state.offset:
@@ -51,6 +53,12 @@ def show_clock(context: typer.Context, database: DatabaseOption = None, is_json:
             f"The clock jumped forward by {timedelta(seconds=state.offset // SECOND)} and is not believed: "
             f"it says {time_text(clock_at)} UTC, the ledger goes on at {time_text(ledger_at)} UTC.\n"
             "If the clock is right: outlay clock confirm"
+        )
+    elif lag >= SECOND:
+        typer.echo(
+            f"The ledger's time is {timedelta(seconds=lag // SECOND)} ahead of the clock: the clock says "
+            f"{time_text(clock_at)} UTC, the ledger stands at {time_text(ledger_at)} UTC until then.\n"
+            "If the clock is wrong: set it. If it is right, windows go on when it has caught up."
         )
     else:
         typer.echo(f"The clock is believed; the ledger's time is {time_text(ledger_at)} UTC.")

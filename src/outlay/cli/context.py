@@ -46,9 +46,12 @@ def project_of(context: typer.Context, project: str | None) -> str | None:
 
 def settings_of(context: typer.Context, database: str | None) -> Settings:
     """The settings, with the database that was asked for."""
-    return Settings.from_environment(
-        database_url=database if database is not None else _options(context).database
-    )
+    try:
+        return Settings.from_environment(
+            database_url=database if database is not None else _options(context).database
+        )
+    except OSError as error:  # such as a name that is too long
+        raise InvalidValueError(f"the database cannot be used ({error.strerror}): name another") from error
 
 
 @contextmanager

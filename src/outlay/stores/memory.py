@@ -63,6 +63,17 @@ class MemoryStore:
         with self._lock:
             yield MemoryReader(self._tables, self._clock)
 
+    def drop_reservations(self) -> None:
+        """Release all that is held; what is settled stays. For a forked child: its parent holds them."""
+        with self._lock:
+            tables = self._tables
+            for reservation in tables.reservations.values():
+                for hold in reservation.holds:
+                    periods = tables.periods[hold.budget_key]
+                    period = periods[hold.starts_at]
+                    periods[hold.starts_at] = period._replace(reserved=period.reserved - hold.amount)
+            tables.reservations.clear()
+
     def close(self) -> None:
         """Nothing to close: what is in memory stays."""
 
