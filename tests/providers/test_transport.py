@@ -319,6 +319,33 @@ def test_one_transport_serves_loop_after_loop_and_leaks_nothing(provider: FakePr
     assert len(provider.bill.calls) == 3
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_loops_that_end_without_a_word_leave_no_sockets(provider: FakeProvider) -> None:
+    transport = Transport(PATIENT)
+    for _ in range(5):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(transport.send(request_to(provider.base_url)))
+        loop.close()
+    asyncio.run(transport.send(request_to(provider.base_url)))
+    assert transport._sessions._held == {}
+    assert len(provider.bill.calls) == 6
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_socket_of_a_loop_that_was_closed_is_closed_by_the_next(provider: FakeProvider) -> None:
+    transport = Transport(PATIENT)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(transport.send(request_to(provider.base_url)))
+    (held,) = transport._sessions._held.values()
+    connector: Any = held.session.connector
+    ((protocol, _),) = next(iter(connector._conns.values()))
+    connection = protocol.transport.get_extra_info("socket")
+    loop.close()
+    assert connection.fileno() != -1
+    asyncio.run(transport.send(request_to(provider.base_url)))
+    assert connection.fileno() == -1
+
+
 def test_connections_are_used_again(provider: FakeProvider) -> None:
     async def main() -> set[int]:
         transport = Transport(PATIENT)

@@ -52,6 +52,8 @@ class Sessions:
             self._held, self._pid = {}, os.getpid()
         loop = asyncio.get_running_loop()
         held = self._held.get(id(loop))
+        if held is None or held.loop is not loop:
+            self._close_orphans()
         if held is None or held.loop is not loop or held.session.closed:
             held = _Held(loop, _session(), self._keep(loop))
             self._held[id(loop)] = held
@@ -63,6 +65,13 @@ class Sessions:
         held = self._held.get(id(asyncio.get_running_loop()))
         if held is not None:
             await held.keeper.aclose()
+
+    def _close_orphans(self) -> None:
+        """Close the sessions of loops that were closed without finalising their generators."""
+        for key, held in list(self._held.items()):
+            if held.loop.is_closed():
+                self._held.pop(key, None)
+                _close_sockets(held.session)
 
     async def _keep(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
         held = self._held[id(loop)]
@@ -106,6 +115,24 @@ def _session() -> aiohttp.ClientSession:
         trust_env=False,  # it would also read ~/.netrc, and send what it finds there
         skip_auto_headers=("User-Agent",),
     )
+
+
+def _close_sockets(session: aiohttp.ClientSession) -> None:
+    """Close what a session holds open, without its loop: that is closed, and a transport would need it."""
+    connector: Any = session.connector
+    session.detach()
+    for idle in connector._conns.values():
+        for protocol, _ in idle:
+            _close_socket(protocol)
+    for protocol in connector._acquired:
+        _close_socket(protocol)
+    connector._close()
+
+
+def _close_socket(protocol: Any) -> None:
+    found = protocol.transport and protocol.transport.get_extra_info("socket")
+    if found:
+        found._sock.close()
 
 
 async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
