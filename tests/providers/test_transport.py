@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -319,6 +320,14 @@ def test_one_transport_serves_loop_after_loop_and_leaks_nothing(provider: FakePr
     assert len(provider.bill.calls) == 3
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Let what a test leaves behind complain within that test, which expects it, and in no other."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("collected")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_loops_that_end_without_a_word_leave_no_sockets(provider: FakeProvider) -> None:
     transport = Transport(PATIENT)
@@ -331,6 +340,7 @@ def test_loops_that_end_without_a_word_leave_no_sockets(provider: FakeProvider) 
     assert len(provider.bill.calls) == 6
 
 
+@pytest.mark.usefixtures("collected")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_socket_of_a_loop_that_was_closed_is_closed_by_the_next(provider: FakeProvider) -> None:
     transport = Transport(PATIENT)
