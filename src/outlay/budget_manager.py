@@ -142,7 +142,13 @@ class BudgetManager:
     @property
     def user_dict(self) -> dict[str, UserRecord]:
         """Each user's record, as of now. A copy: changing it changes nothing."""
-        return {user: self._record(user) for user in self.get_users()}
+        with self._ledger.read() as reader:
+            budgets = reader.budgets(self.project_name)
+            return {
+                user_of_account(each.account): _record_of(reader, each)
+                for each in budgets
+                if each.id == f"{each.account}/usd"
+            }
 
     # What they spent.
 
@@ -399,20 +405,22 @@ class BudgetManager:
 
     def _record(self, user: str) -> UserRecord:
         with self._ledger.read() as reader:
-            budget = self._budget(reader, user)
-            period = _running(reader, budget)
-            by_model = _by_model(reader, period)
-        record: UserRecord = {
-            "total_budget": usd_float(budget.limit),
-            "current_cost": usd_float(period.settled),
-            "model_cost": by_model,
-        }
-        duration = duration_of(budget.window)
-        if duration is not None:
-            record["duration"] = DURATIONS[duration][1]
-            record["created_at"] = budget.window.anchor_at / SECOND
-            record["last_updated_at"] = period.starts_at / SECOND
-        return record
+            return _record_of(reader, self._budget(reader, user))
+
+
+def _record_of(reader: Reader, budget: Budget) -> UserRecord:
+    period = _running(reader, budget)
+    record: UserRecord = {
+        "total_budget": usd_float(budget.limit),
+        "current_cost": usd_float(period.settled),
+        "model_cost": _by_model(reader, period),
+    }
+    duration = duration_of(budget.window)
+    if duration is not None:
+        record["duration"] = DURATIONS[duration][1]
+        record["created_at"] = budget.window.anchor_at / SECOND
+        record["last_updated_at"] = period.starts_at / SECOND
+    return record
 
 
 def _running(reader: Reader, budget: Budget) -> Period:
@@ -429,12 +437,11 @@ def _check_client(client_type: str, api_base: str | None) -> str:
     if client_type not in ("local", "hosted"):
         raise InvalidValueError(f"client_type must be local or hosted, not {client_type!r}")
     if client_type == "hosted":
-        if not (api_base or os.environ.get("OUTLAY_API_BASE")):
-            raise InvalidValueError(
-                "client_type hosted needs api_base, or OUTLAY_API_BASE in the environment"
-            )
+        has_address = api_base or os.environ.get("OUTLAY_API_BASE")
+        needs = "" if has_address else " (it will need api_base, or OUTLAY_API_BASE in the environment)"
         raise InvalidValueError(
-            "client_type hosted is not part of this version: use local, which many processes may share"
+            f"client_type hosted is not part of this version{needs}: "
+            "use local, which many processes may share"
         )
     return client_type
 

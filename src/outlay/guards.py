@@ -115,6 +115,8 @@ class Held:
                 raise _plain(error) from None
             raise
         self._ids.append((guard, id))
+        for alert in reserved.alerts:
+            log.warning("%s has %s %% of budget %s spent or held", *alert[1:], alert.budget_id)
         return reserved
 
     async def settle(

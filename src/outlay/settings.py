@@ -20,6 +20,7 @@ PRICES: Final = "OUTLAY_PRICES"
 DEFAULT_DATABASE: Final = "outlay.db"
 
 _SQLITE: Final = "sqlite:///"
+_MOST_SHOWN: Final = 80
 _REMEDY: Final = "give a path such as outlay.db, sqlite:///relative.db or sqlite:////absolute/path.db"
 
 
@@ -79,9 +80,13 @@ def _price_file(text: str) -> Path | None:
 
 def _expanded(text: str, name: str) -> Path:
     try:
-        return Path(text).expanduser()
-    except RuntimeError as error:
-        raise InvalidValueError(f"{name} cannot be {text!r}: {error}: write the whole path") from error
+        path = Path(text).expanduser()
+        path.exists()  # asks the system, which may not take such a name
+    except (RuntimeError, OSError, ValueError) as error:
+        raise InvalidValueError(
+            f"{name} cannot be {text[:_MOST_SHOWN]!r}: {error}: write another path"
+        ) from error
+    return path
 
 
 def _safe(url: str) -> str:

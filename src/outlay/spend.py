@@ -11,10 +11,11 @@ from outlay.domain.entries import Source
 from outlay.errors import InvalidValueError
 from outlay.pricing.book import PriceBook
 from outlay.pricing.metering import meter
+from outlay.pricing.names import is_priced_provider
 from outlay.pricing.price import Price
 from outlay.pricing.text import cost_of_text
 from outlay.pricing.usage import Usage
-from outlay.providers.catalogue import PROVIDERS, Endpoint, provider_named
+from outlay.providers.catalogue import Endpoint, provider_named
 from outlay.providers.target import split_model
 from outlay.providers.wires import WIRES
 
@@ -87,12 +88,13 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
     provider, name = split_model(named)
     hidden = getattr(completion, "_hidden_params", None)
     stated = hidden.get("custom_llm_provider") if isinstance(hidden, Mapping) else None
-    if model is None and isinstance(stated, str) and (known := provider_named(stated)):
-        provider, name = known.id, named.removeprefix(f"{stated}/")
+    if model is None and isinstance(stated, str) and (provider_named(stated) or is_priced_provider(stated)):
+        provider, name = split_model(f"{stated}/{named.removeprefix(f'{stated}/')}")
+    known = provider_named(provider)
     endpoint = _endpoint(content)
     wire = WIRES["anthropic" if endpoint == "messages" else "openai"]
     try:
-        reading = wire.read(content, endpoint, PROVIDERS[provider].quirks)
+        reading = wire.read(content, endpoint, None if known is None else known.quirks)
     except RecursionError:
         raise InvalidValueError("completion_obj is nested too deeply") from None
     metered = meter(reading.claim, counted=None, has_text=reading.has_text)

@@ -17,6 +17,7 @@ from outlay.pricing.book import PriceBook, price_from_fields
 from outlay.pricing.names import PRICE_PROVIDERS, is_reasoning_model, price_provider
 from outlay.pricing.overrides import is_price_field
 from outlay.pricing.usage import Usage
+from outlay.providers.target import split_model
 
 NOW = int(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1_000_000)
 OWN = {"input_cost_per_token": 0.000001, "output_cost_per_token": "2e-6"}
@@ -233,3 +234,19 @@ def test_the_cache_stays_bounded() -> None:
     for index in range(5000):
         book.price("local", f"model-{index}", at=NOW)
     assert len(book._cache) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("azure/gpt-4o", "azure"),
+        ("gemini/gemini-2.5-pro", "gemini"),
+        ("vertex_ai/gemini-2.5-flash", "vertex_ai"),
+        ("gemini-2.5-pro", "google"),
+        ("command-r-plus", "cohere"),
+    ],
+)
+def test_models_of_providers_without_a_wire_have_their_price_all_the_same(model: str, provider: str) -> None:
+    found, name = split_model(model)
+    assert found == provider
+    assert PriceBook().price(found, name, at=NOW).cost(Usage.of(1000, 1000)) > 0

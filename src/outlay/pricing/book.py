@@ -163,10 +163,10 @@ class PriceBook:
         bundled = self._bundled.price(provider, model, at=at, context=facts)
         if bundled is None:
             raise PriceUnknownError(
-                f"No price is known for {provider}/{model}. Add one: give its deployment "
+                f"No price is known for {provider}/{model}. Add one: pass "
                 f"input_cost_per_token and output_cost_per_token (USD), or add "
-                f'"{provider}/{model}": {{"input_mtok": …, "output_mtok": …}} to the price file; '
-                f'{{"free": true}} declares a local model free.'
+                f'"{provider}/{model}": {{"input_mtok": …, "output_mtok": …}} to the price file that '
+                f'OUTLAY_PRICES names; {{"free": true}} declares a local model free.'
             )
         return replace(bundled, valid_until=min(until, bundled.valid_until))
 

@@ -219,7 +219,7 @@ def _check_priced(price: Price, endpoint: Endpoint, provider: str, model: str) -
         return
     missing = "output" if price.is_input_priced else "input"
     raise PriceUnknownError(
-        f"The price of {provider}/{model} has no rate for {missing} tokens. Give its deployment "
+        f"The price of {provider}/{model} has no rate for {missing} tokens. Pass "
         f"input_cost_per_token and output_cost_per_token (USD), or add it to the price file."
     )
 

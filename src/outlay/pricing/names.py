@@ -45,6 +45,27 @@ _REASONING = re.compile(
 _NOT_REASONING = re.compile(r"non-reasoning|^gpt-5-chat|-distill-")
 
 
+_NAMED_LIKE_PRICED: Final = frozenset(
+    {"azure", "cohere", "google", "perplexity", "aws", "anthropic", "replicate"}
+)
+"""Providers that share their id with genai-prices and whose models may be named `provider/model`."""
+
+_PRICED_FAMILIES: Final = (("gemini-", "google"), ("command-", "cohere"), ("sonar", "perplexity"))
+"""How a bare model name begins, and whose price it has, where Outlay has no wire to that provider."""
+
+
+def is_priced_provider(name: str) -> bool:
+    """Whether a part before a slash names a provider whose prices are known, with or without a wire to it."""
+    key = name.strip().lower()
+    return key in PRICE_PROVIDERS or key in _NAMED_LIKE_PRICED
+
+
+def priced_family(model: str) -> str | None:
+    """Whose price a bare model name has by how it begins, if Outlay's catalogue does not know."""
+    key = model.lower()
+    return next((provider for prefix, provider in _PRICED_FAMILIES if key.startswith(prefix)), None)
+
+
 def price_provider(provider: str) -> str:
     """Give genai-prices' id of a provider: its own id unless the table knows another."""
     wanted = provider.strip().lower()

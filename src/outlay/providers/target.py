@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from outlay.errors import InvalidValueError, ProviderAuthError
+from outlay.pricing.names import is_priced_provider, priced_family
 from outlay.providers.catalogue import (
     PROVIDERS,
     Endpoint,
@@ -83,7 +84,7 @@ def resolve(
 
 
 def split_model(model: str) -> tuple[str, str]:
-    """Whose a model is by its name alone, and what that provider calls it: no key, no address.
+    """Whose a model is by its name alone, and what that provider calls it, for its price: no key, no address.
 
     `provider/model` or a bare name, as for `resolve`; a part before a slash that is no provider belongs to
     the model's name.
@@ -95,7 +96,11 @@ def split_model(model: str) -> tuple[str, str]:
         raise InvalidValueError(f"model {model!r}: give the name of a model, such as 'gpt-4o'.")
     prefix, _, rest = model.partition("/")
     named = provider_named(prefix) if rest else None
-    return (named.id, rest) if named is not None else (provider_of_family(model).id, model)
+    if named is not None:
+        return named.id, rest
+    if rest and is_priced_provider(prefix):
+        return prefix.lower(), rest
+    return priced_family(model) or provider_of_family(model).id, model
 
 
 def _provider_and_name(
