@@ -148,13 +148,18 @@ def test_presumed_charges_are_listed_and_settled_once(lost: CommandLine) -> None
 
 
 def test_a_presumed_charge_is_reversed(lost: CommandLine) -> None:
-    assert (
-        lost("presumed", "reverse", "lost-1", "--project", "shop").out
-        == "lost-1: reversed, $0.042 presumed\n"
-    )
+    reverse = ("presumed", "reverse", "lost-1", "--project", "shop")
+    assert lost(*reverse).out == "lost-1: reversed; $0.042 was presumed\n"
+    assert lost(*reverse).out == "lost-1: was reversed before; $0.042 was presumed\n"
     (entry,) = lost("entries", "--kind", "reverse", "--json").json["entries"]
     assert entry["usd"] == "-0.042"
     assert entry["detail"]["by"].startswith("cli")
+    assert "reversed before" in lost.fails("presumed", "settle", "lost-1", "0.01")
+
+
+def test_a_correction_that_was_reversed_is_not_said_to_stand(lost: CommandLine) -> None:
+    lost("presumed", "settle", "lost-1", "0.01")
+    lost("presumed", "reverse", "lost-1")
     assert "reversed before" in lost.fails("presumed", "settle", "lost-1", "0.01")
 
 

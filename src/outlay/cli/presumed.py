@@ -16,7 +16,7 @@ from outlay.cli.context import (
     read_ledger_of,
 )
 from outlay.cli.output import cell, make_table, print_json, print_table, printable, time_text
-from outlay.errors import InvalidValueError, ReservationNotFoundError
+from outlay.errors import AlreadyResolvedError, InvalidValueError, ReservationNotFoundError
 
 if TYPE_CHECKING:
     from outlay.domain.entries import Entry
@@ -78,6 +78,7 @@ def settle(
     nanos = parse_usd(amount, "AMOUNT")
     with open_ledger_of(context, database) as ledger:
         entry = _find(ledger, entry_id, project_of(context, project))
+        _check_not_reversed(ledger, entry)
         detail = {"by": operator()}
         ledger.execute(
             Settle(entry.project, entry.id, nanos, entry.tokens or 0, source="manual", detail=detail)
@@ -95,11 +96,15 @@ def reverse(
     outlay presumed reverse 0198c2f4-…
     """
     from outlay.domain.commands import Reverse
+    from outlay.domain.outcomes import Posted
 
     with open_ledger_of(context, database) as ledger:
         entry = _find(ledger, entry_id, project_of(context, project))
-        ledger.execute(Reverse(entry.project, entry.id, operator(), "presumed"))
-    typer.echo(f"{entry.id}: reversed, {_usd(entry)} presumed")
+        outcome = ledger.execute(Reverse(entry.project, entry.id, operator(), "presumed"))
+    is_repeat = isinstance(outcome, Posted) and outcome.is_replay
+    typer.echo(
+        f"{entry.id}: {'was reversed before' if is_repeat else 'reversed'}; {_usd(entry)} was presumed"
+    )
 
 
 def _find(ledger: Ledger, entry_id: str, project: str | None) -> Entry:
@@ -116,6 +121,14 @@ def _find(ledger: Ledger, entry_id: str, project: str | None) -> Entry:
         projects = ", ".join(entry.project for entry in found)
         raise InvalidValueError(f"{entry_id!r} is in several projects ({projects}): name one with --project")
     return found[0]
+
+
+def _check_not_reversed(ledger: Ledger, entry: Entry) -> None:
+    from outlay.domain.entries import reversal_id
+
+    with ledger.read() as reader:
+        if reader.entry(entry.project, reversal_id(entry.id)) is not None:
+            raise AlreadyResolvedError(f"{entry.id} was reversed before: nothing is left to correct")
 
 
 def _usd(entry: Entry) -> str:
