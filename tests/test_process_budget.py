@@ -65,6 +65,27 @@ def test_soft_refuses_nothing(provider: FakeProvider, monkeypatch: pytest.Monkey
     assert outlay.current_cost() == pytest.approx(3 * CALL)
 
 
+def test_soft_warns_once_when_the_limit_is_reached(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outlay, "max_budget", 1.5 * CALL)
+    monkeypatch.setattr(outlay, "budget_mode", "soft")
+    for _ in range(3):
+        call(max_tokens=24)
+    assert [record.getMessage() for record in caplog.records] == [
+        "global has 100 % of budget global/usd spent or held"
+    ]
+
+
+def test_soft_sends_and_counts_what_has_no_bound(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlay, "max_budget", 1)
+    monkeypatch.setattr(outlay, "budget_mode", "soft")
+    call(tools=[{"type": "web_search"}])
+    assert outlay.current_cost() == provider.bill.total_nanos / 1e9 > 0
+
+
 def test_the_error_reads_as_litellms(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outlay, "max_budget", 0.0001)
     call()
