@@ -18,14 +18,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import suppress
-from importlib import import_module
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from outlay.ledger.writer import LedgerWriter
 
 _EXIT_SECONDS: Final = 10.0
+_IMPORT_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 0.001
 
 _LIVING: weakref.WeakSet[LedgerWriter] = weakref.WeakSet()
 _HELD: list[LedgerWriter] = []
@@ -73,13 +74,12 @@ def _drain_held() -> Iterator[LedgerWriter]:
 
 
 def _stop_imports() -> None:
-    """Take the import lock at a moment when no other thread is in an import."""
+    """Take the import lock at a moment when no other thread is in an import, if there soon is one."""
+    until = monotonic() + _IMPORT_SECONDS
     _imp.acquire_lock()
-    while begun := _begun_by_others():
+    while _begun_by_others() and monotonic() < until:
         _imp.release_lock()
-        for name in begun:
-            with suppress(ImportError):  # whoever imports it hears of that
-                import_module(name)
+        sleep(_LOOK_SECONDS)
         _imp.acquire_lock()
 
 
