@@ -17,7 +17,7 @@ from typing import Any
 
 import pydantic
 import pytest
-from journal import HELLO, Journal, eventually, run_script
+from journal import HELLO, Journal, eventually, plain_server, run_script
 
 import outlay
 from outlay import BudgetManager
@@ -631,28 +631,6 @@ def test_an_answer_to_messages_that_cannot_be_counted_is_not_lost(
         answer = outlay.completion("gpt-4o", odd, api_base=address, api_key="k")
     assert isinstance(answer, Answer)
     assert answer.choices[0].message.content == "hi"
-
-
-@contextmanager
-def plain_server(body: bytes) -> Iterator[str]:
-    """A server of one connection that answers 200 with these bytes as JSON, whatever it is asked."""
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(10)
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65_536)
-            connection.sendall(head.encode() + body)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        thread.join()
-        listener.close()
 
 
 # Cancelled, interrupted, in many threads.

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from journal import HELLO, Journal, eventually
+from journal import HELLO, Journal, eventually, plain_server
 
 import outlay
 from outlay import BudgetManager
@@ -344,25 +341,3 @@ def test_a_plain_answer_to_a_stream_is_one_chunk(manager: BudgetManager, journal
         chunks, _ = read_sync(manager, api_base=address, api_key="k")
     assert [chunk.choices[0].message.content for chunk in chunks] == ["hi"]
     assert journal.charged_nanos() == 14 * 2_500 + 10_000
-
-
-@contextmanager
-def plain_server(body: bytes) -> Iterator[str]:
-    """A server of one connection that answers 200 with these bytes as JSON, whatever it is asked."""
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(10)
-
-    def serve() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(65_536)
-            connection.sendall(head.encode() + body)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        thread.join()
-        listener.close()
