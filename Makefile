@@ -50,7 +50,7 @@ bench-peers: install .venv-peers/.installed
 
 # Pin the newest versions of what requirements/*.in name.
 pins: install
-	cd requirements && for name in base dev peers; do ../$(BIN)/pip-compile --quiet --upgrade --generate-hashes \
+	cd requirements && for name in base server dev peers; do ../$(BIN)/pip-compile --quiet --upgrade --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --strip-extras --allow-unsafe \
 		$$name.in --output-file $$name.txt; done
 

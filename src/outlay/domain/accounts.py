@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from outlay.errors import InvalidValueError
@@ -28,13 +29,17 @@ MAX_NAME_LENGTH: Final = 512
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A node that spends. `id` is `kind:name` (or just `global`); `parent` is the id of the account above."""
+    """A node that spends. `id` is `kind:name` (or just `global`); `parent` is the id of the account above.
+
+    `detail` holds JSON values that whoever made the account knows the meaning of; the ledger only keeps it.
+    """
 
     project: str
     id: str
     parent: str | None = None
     name: str | None = None
     status: AccountStatus = "active"
+    detail: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:

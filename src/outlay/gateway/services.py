@@ -1,0 +1,35 @@
+"""Services: what every request of the gateway uses, built once and handed on."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+from outlay.gateway.config import Config
+from outlay.gateway.keyring import Keyring
+from outlay.gateway.metrics import Metrics
+from outlay.gateway.running import Running
+from outlay.ledger.clock import Clock
+from outlay.ledger.ids import new_id
+from outlay.ledger.ledger import Ledger
+from outlay.pricing.book import PriceBook
+from outlay.providers.transport import Transport
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one gateway. `instance` names this process among those that share the database."""
+
+    config: Config
+    ledger: Ledger
+    book: PriceBook
+    transport: Transport
+    clock: Clock
+    keyring: Keyring
+    metrics: Metrics
+    running: Running
+    instance: str = ""
+    new_id: Callable[[], str] = new_id
+    random: Random = field(default_factory=lambda: Random(secrets.randbits(64)))

@@ -1,0 +1,1 @@
+"""Routing: from the model a caller names to the deployments that serve it."""
