@@ -8,14 +8,14 @@ expires.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from outlay.answers import Answer, completion_key
+from outlay.charging import Charge, charge_of, is_told, is_uncalled_for, put_cap, storable
 from outlay.domain.money import usd_float
 from outlay.errors import (
     CostUnboundedError,
@@ -27,18 +27,14 @@ from outlay.errors import (
 )
 from outlay.guards import SPARE_SECONDS, Guard, Held, Want
 from outlay.pricing.book import PriceBook
-from outlay.pricing.caps import CAP_FIELDS, Endpoint
+from outlay.pricing.caps import Endpoint
 from outlay.pricing.estimate import Estimate, Method, estimate
-from outlay.pricing.metering import ABSURD, Metered, meter
 from outlay.pricing.price import Price
-from outlay.pricing.tokens import count_messages, count_text
-from outlay.pricing.usage import Usage
 from outlay.providers.call import StreamedCall, ask
 from outlay.providers.failure import void_reason
 from outlay.providers.target import Target
 from outlay.providers.transport import Timeouts, Transport
 from outlay.providers.wires import Reading
-from outlay.spend import served_price
 
 log = logging.getLogger("outlay")
 
@@ -119,10 +115,10 @@ class Call:
                 opened()
                 async for piece in call:
                     for document in piece.documents:
-                        if not (document.get("error") or _is_uncalled_for(document, plan.body)):
+                        if not (document.get("error") or is_uncalled_for(document, plan.body)):
                             undelivered = undelivered or _failure(deliver, document)
         except (ProviderError, InvalidValueError) as error:
-            if call is None or not _is_told(call.reading):
+            if call is None or not is_told(call.reading):
                 await self._fail(error)
                 raise
             log.debug("all of a stream came before it broke: %s", error)
@@ -173,7 +169,7 @@ class Call:
             )
         )
         if bound is not None and bound.output_multiplier:
-            _put_cap(body, self._held.output_cap, plan.endpoint, target.cap_field(plan.endpoint))
+            put_cap(body, self._held.output_cap, plan.endpoint, target.cap_field(plan.endpoint))
 
     async def _fail(self, error: OutlayError) -> None:
         """Void what cannot have been billed; leave held what may have been."""
@@ -196,104 +192,42 @@ class Call:
             raise failure
 
     async def _settle(self, reading: Reading, key: str | None) -> None:
-        metered = self._meter(reading)
-        usage = metered.usage
-        nanos = None if usage is None else self._cost(usage, reading)
-        self.cost = None if nanos is None else usd_float(nanos)
-        bound, cap = self._estimate, self._held.output_cap or 0
-        held_tokens = bound.token_bound(cap) if bound is not None else 0
+        plan = self._plan
+        charge = charge_of(
+            reading,
+            body=plan.body,
+            target=plan.target,
+            bound=self._estimate,
+            cap=self._held.output_cap or 0,
+            book=plan.book,
+            at=plan.at,
+            own=plan.own_price,
+            price=self._price,
+        )
+        self.cost = None if charge.nanos is None else usd_float(charge.nanos)
         await self._held.settle(
-            nanos,
-            held_tokens if usage is None else usage.total_tokens,
-            {} if usage is None else usage.counts,
-            metered.source,
-            price_version=None if self._price is None else self._price.version,
+            charge.nanos,
+            charge.tokens,
+            charge.usage,
+            charge.source,
+            price_version=charge.price_version,
             completion_key=key,
-            detail=self._detail(reading, metered),
+            detail=self._detail(reading, charge),
         )
-        if self._plan.count is not None and nanos:
-            await self._plan.count(nanos)
+        if plan.count is not None and charge.nanos:
+            await plan.count(charge.nanos)
 
-    def _cost(self, usage: Usage, reading: Reading) -> int | None:
-        plan, tier = self._plan, reading.service_tier
-        provider, model, own = plan.target.provider.id, plan.target.model, plan.own_price or None
-        try:
-            return served_price(plan.book, provider, model, tier, at=plan.at, own=own).cost(usage)
-        except PriceUnknownError:
-            return None
-
-    def _meter(self, reading: Reading) -> Metered:
-        plan, provider = self._plan, self._plan.target.provider
-        is_reasoning = plan.book.is_reasoning(provider.id, plan.target.model)
-        window = plan.book.context_window(provider.id, plan.target.model)
-        answers = max(1, self._estimate.output_multiplier if self._estimate else 1)
-        metered = meter(
-            reading.claim,
-            counted=self._count(reading),
-            has_text=reading.has_text,
-            can_count=provider.quirks.is_reasoning_streamed or not is_reasoning,
-            most_tokens=ABSURD if window is None else 2 * window * answers,
-        )
-        return self._raised(metered)
-
-    def _raised(self, metered: Metered) -> Metered:
-        """Where a claim is not believed, charge the input's bound: our count has no tools and no pictures."""
-        bound, usage = self._estimate, metered.usage
-        is_counted = metered.source == "counted" or (bound is not None and bound.quality == "exact")
-        if bound is None or usage is None or not (metered.is_disputed and is_counted):
-            return metered
-        input_tokens = max(usage.input_tokens, bound.input_tokens)
-        return replace(metered, usage=Usage({**usage.counts, "input_tokens": input_tokens}))
-
-    def _count(self, reading: Reading) -> Usage | None:
-        """Our own count. From a vocabulary that is not the model's it serves only where there is no claim."""
-        provider, model = self._plan.target.provider.id, self._plan.target.model
-        try:
-            counts = [count_text(text, provider, model) for text in reading.texts]
-            if reading.claim is not None and any(count.quality != "exact" for count in counts):
-                return None
-            used = count_input(self._plan.body, provider, model)
-            return Usage.of(used, sum(count.tokens for count in counts))
-        except (InvalidValueError, TypeError):  # a provider took, or sent, what we cannot count
-            return None
-
-    def _detail(self, reading: Reading, metered: Metered) -> dict[str, object]:
+    def _detail(self, reading: Reading, charge: Charge) -> dict[str, object]:
         detail: dict[str, object] = {
-            "response_id": _storable(reading.response_id),
+            "response_id": storable(reading.response_id),
             "latency_seconds": round(time.monotonic() - self._started, 3),
         }
         if self._estimate is not None:
             detail["estimate"] = self._estimate.quality
-        if metered.is_disputed:
+        if charge.is_disputed:
             detail["disputed"] = True
-            detail["claimed"] = _storable(metered.claimed)
+            detail["claimed"] = storable(charge.claimed)
         return detail
-
-
-def count_input(body: Mapping[str, Any], provider: str, model: str) -> int:
-    """Count what a request puts in, as near as texts alone allow. Not a bound."""
-    if isinstance(body.get("messages"), list):
-        return count_messages(body["messages"], provider, model).tokens
-    given = body.get("input", body.get("prompt"))
-    total = 0
-    for each in given if isinstance(given, list) else [given]:
-        if isinstance(each, str):
-            total += count_text(each, provider, model).tokens
-        else:
-            total += len(each) if isinstance(each, list) else int(isinstance(each, int))
-    return total
-
-
-def _put_cap(body: dict[str, Any], cap: int | None, endpoint: Endpoint, field: str) -> None:
-    """Write the granted cap where the provider looks for it.
-
-    A `max_tokens` of the caller's stays: every provider obeys it or refuses it. Other fields some ignore.
-    """
-    declared = [name for name in CAP_FIELDS[endpoint] if body.get(name) is not None]
-    if declared != ["max_tokens"]:
-        for name in declared:
-            del body[name]
-        body[field] = cap
 
 
 def _key(document: Mapping[str, Any]) -> str | None:
@@ -311,24 +245,6 @@ def _failure(deliver: Callable[[Answer], None], document: Mapping[str, Any]) -> 
     except Exception as error:  # noqa: BLE001 # raised when the call is settled
         return error
     return None
-
-
-def _storable(said: object) -> Any:
-    """What a provider said as JSON that any database keeps: long numbers as text, no lone surrogates."""
-    written = json.dumps(said, default=str, ensure_ascii=False).encode("utf-8", "replace")
-    return json.loads(written, parse_int=lambda digits: int(digits) if len(digits) < 19 else digits)
-
-
-def _is_uncalled_for(chunk: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
-    """Whether a chunk is there only because Outlay asked for the usage."""
-    options = body.get("stream_options")
-    asked = isinstance(options, Mapping) and options.get("include_usage")
-    return not asked and chunk.get("choices") == [] and chunk.get("usage") is not None
-
-
-def _is_told(reading: Reading) -> bool:
-    """Whether a stream that broke had said all: every answer to its end, and what it used."""
-    return reading.is_complete and reading.claim is not None and reading.error is None
 
 
 async def answered(call: Call) -> Answer:
