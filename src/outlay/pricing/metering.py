@@ -88,10 +88,10 @@ def _valid_counts(claim: Claim, limit: int) -> tuple[dict[str, int], bool]:
             is_sound = False
         else:
             valid[key] = count
-    raised = _raised(valid).counts if valid else {}
+    used = {key: count for key, count in valid.items() if count}
     totals = ("input_tokens", "output_tokens")
     is_sound = is_sound and "input_tokens" in valid
-    return valid, is_sound and all(raised[key] == valid.get(key, 0) for key in totals)
+    return valid, is_sound and all(lattice().raised(key, used) == used.get(key, 0) for key in totals)
 
 
 def _whole(value: object) -> int | None:

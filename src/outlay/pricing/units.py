@@ -46,6 +46,8 @@ class Lattice:
     def raised(self, usage_key: str, counts: Mapping[str, int]) -> int:
         """Give a unit's count, raised to what its reported parts add up to: never below either."""
         most = counts.get(usage_key, 0)
+        if self.parts[usage_key].isdisjoint(counts):
+            return most
         for split in self.splits[usage_key]:
             most = max(most, sum(self.raised(part, counts) for part in split))
         return most
