@@ -88,6 +88,11 @@ class LedgerWriter:
         self.batch_sizes: deque[int] = deque(maxlen=1000)
         self.failed_batches = 0
 
+    @property
+    def queue_length(self) -> int:
+        """How many commands wait to be taken."""
+        return len(self._queue)
+
     def submit(self, job: Job) -> None:
         """Queue a command. What ends a reservation is always taken: it makes room.
 
