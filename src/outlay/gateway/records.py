@@ -11,14 +11,20 @@ Each is an account; its record is the account's `detail`, under LiteLLM's field 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from outlay.domain.accounts import Account
+from outlay.domain.accounts import Account, check_detail, check_name
+from outlay.errors import InvalidValueError
 from outlay.gateway.config import PROJECT
 
 R = TypeVar("R", bound="Record")
+
+MAX_ID_LENGTH: Final = 200
+"""So that `member:TEAM/USER` and the ids of its budgets can be stored too."""
+_ALL_MODELS: Final = frozenset({"all-team-models", "all-proxy-models"})
 
 
 class BudgetLimit(msgspec.Struct, kw_only=True, frozen=True):
@@ -61,6 +67,11 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     created_by: str | None = None
     updated_by: str | None = None
     is_deleted: bool = False
+
+    @property
+    def allowed_models(self) -> frozenset[str]:
+        """The public names it may use; empty for all, which LiteLLM's names for "all" mean as well."""
+        return frozenset() if not _ALL_MODELS.isdisjoint(self.models) else frozenset(self.models)
 
     def detail(self) -> dict[str, Any]:
         """The record as JSON values, for `Account.detail`."""
@@ -132,6 +143,50 @@ def record_of(account: Account, kind: type[R]) -> R:
     return msgspec.convert(dict(account.detail), kind)
 
 
+def with_fields(record: R, fields: Mapping[str, Any]) -> R:
+    """Give a record with some fields changed; None clears a field.
+
+    Raises:
+        InvalidValueError: a field is unknown, of a wrong type, not text that can be stored, or too large.
+    """
+    kind = type(record)
+    for name in fields:
+        if name not in kind.__struct_fields__:
+            raise InvalidValueError(f"{name} is not a field of a {kind.__name__.removesuffix('Record')}")
+    detail = record.detail()
+    detail.update(fields)
+    try:
+        changed = msgspec.convert({name: value for name, value in detail.items() if value is not None}, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidValueError(_what_is_wrong(str(error))) from None
+    try:
+        check_detail(changed.detail())
+    except InvalidValueError as error:
+        raise InvalidValueError(error.message.removeprefix("detail.")) from None
+    for field in ("models", "tags"):
+        for name in getattr(changed, field):
+            check_name(name, field)
+    return changed
+
+
+def check_id(value: object, field: str) -> str:
+    """Check the id of a user, team or customer, as somebody gave it.
+
+    Raises:
+        InvalidValueError: not a string, empty, too long, or with control characters or lone surrogates.
+    """
+    name = check_name(value, field)
+    if len(name) > MAX_ID_LENGTH:
+        raise InvalidValueError(f"{field} must have at most {MAX_ID_LENGTH} characters, but has {len(name)}")
+    return name
+
+
+def _what_is_wrong(message: str) -> str:
+    """msgspec's `Expected `int`, got `str` - at `$.rpm_limit`` with the field in front."""
+    what, at, path = message.partition(" - at ")
+    return f"{path.strip('`').removeprefix('$.')}: {what}" if at else message
+
+
 def key_account(secret: str) -> str:
     """The account of a key, by its secret: only the hash is ever stored."""
     return f"key:{hashlib.sha256(secret.encode()).hexdigest()}"
@@ -143,3 +198,8 @@ def gateway_account(
     """An account of the gateway with its record."""
     status = "blocked" if is_blocked or record.is_deleted else "active"
     return Account(PROJECT, id, parent, status=status, detail=record.detail())  # type: ignore[arg-type]
+
+
+def member_account(team_id: str, user_id: str) -> str:
+    """The account of a user within a team. A slash in the team's id must not make it another's."""
+    return f"member:{team_id.replace('%', '%25').replace('/', '%2F')}/{user_id}"

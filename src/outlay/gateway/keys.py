@@ -1,0 +1,192 @@
+"""Keys: callers' secrets, made, changed, blocked and deleted. Only a secret's hash is ever stored."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from outlay.domain.accounts import Account, check_name
+from outlay.domain.commands import PutAccount
+from outlay.errors import InvalidValueError
+from outlay.gateway.budgeting import put_limits, remove_limits
+from outlay.gateway.directory import find_account, find_record, live
+from outlay.gateway.key_rules import KeyRules, expiry_of
+from outlay.gateway.records import (
+    KeyRecord,
+    TeamRecord,
+    check_id,
+    gateway_account,
+    key_account,
+    record_of,
+    with_fields,
+)
+from outlay.ledger.ledger import Ledger
+from outlay.ledger.store import Reader
+
+KEY_TYPES: Final = ("default", "llm_api", "management", "read_only")
+
+_RANDOM_BYTES: Final = 32
+_SECRET: Final = re.compile(r"sk-[\x21-\x7e]{16,253}")
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_NO_RULES: Final = KeyRules()
+
+
+class NewKey(NamedTuple):
+    """A key that was made. `secret` is shown once and known to nobody afterwards."""
+
+    secret: str
+    account: str
+    record: KeyRecord
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.account})"
+
+
+def make_key(
+    ledger: Ledger,
+    fields: Mapping[str, Any],
+    *,
+    by: str,
+    zone: str = "UTC",
+    secret: str | None = None,
+    rules: KeyRules = _NO_RULES,
+) -> NewKey:
+    """Make a key with limits.
+
+    `fields` are `KeyRecord`'s, and `duration` (until it expires) and `blocked`. `secret` is the caller's own
+    (`sk-` and at least 16 characters), else one with 256 random bits is made. `zone` is where days and
+    months of its budgets begin.
+
+    Raises:
+        InvalidValueError: a field, the secret, or an alias that another key has; nothing is made.
+    """
+    fields = rules.fill(fields)
+    rules.check(fields)
+    secret = f"sk-{secrets.token_urlsafe(_RANDOM_BYTES)}" if secret is None else _check_secret(secret)
+    id = key_account(secret)
+    is_blocked = fields.pop("blocked", None) is True
+    with ledger.read() as reader:
+        at = reader.now()
+        if find_account(reader, id) is not None:
+            raise InvalidValueError("key: this secret was used before; take another, or have one made")
+        made = {"key_name": f"sk-...{secret[-4:]}", "created_at": at, "created_by": by}
+        record = _changed(reader, KeyRecord(), {**fields, **made}, id=id, by=by)
+    account = gateway_account(id, record, parent=_parent(record), is_blocked=is_blocked)
+    put_limits(ledger, account, record, zone=zone, by=by)
+    return NewKey(secret, id, record)
+
+
+def update_key(
+    ledger: Ledger,
+    id: str,
+    fields: Mapping[str, Any],
+    *,
+    by: str,
+    zone: str = "UTC",
+    rules: KeyRules = _NO_RULES,
+) -> Account:
+    """Change some fields of a key (None clears one); its secret and its spend stay.
+
+    Raises:
+        InvalidValueError: as `make_key`, or there is no such key.
+    """
+    rules.check(fields)
+    fields = dict(fields)
+    blocked = fields.pop("blocked", None)
+    with ledger.read() as reader:
+        before = existing_key(reader, id)
+        record = _changed(reader, record_of(before, KeyRecord), fields, id=id, by=by)
+    is_blocked = before.status == "blocked" if blocked is None else blocked is True
+    account = gateway_account(id, record, parent=_parent(record), is_blocked=is_blocked)
+    put_limits(ledger, account, record, zone=zone, by=by)
+    return account
+
+
+def delete_key(ledger: Ledger, id: str, *, by: str) -> None:
+    """End a key for good. Its journal stays, and its secret cannot be made again.
+
+    Raises:
+        InvalidValueError: there is no such key.
+    """
+    with ledger.read() as reader:
+        record = record_of(existing_key(reader, id), KeyRecord)
+        gone = with_fields(record, {"is_deleted": True, "updated_at": reader.now(), "updated_by": by})
+    ledger.execute(PutAccount(gateway_account(id, gone, parent=_parent(gone))))
+    remove_limits(ledger, id, by=by)
+
+
+def existing_key(reader: Reader, id: str) -> Account:
+    """Find a key that is not deleted.
+
+    Raises:
+        InvalidValueError: there is none.
+    """
+    account = find_account(reader, id)
+    if account is None or account.detail.get("is_deleted"):
+        raise InvalidValueError("key: there is no such key")
+    return account
+
+
+def key_id(given: object) -> str:
+    """Give a key's account from what somebody names it by: its secret, or its hash.
+
+    Raises:
+        InvalidValueError: it is neither text of a key nor a hash.
+    """
+    text = check_name(given, "key")
+    return f"key:{text}" if _HASH.fullmatch(text) else key_account(text)
+
+
+def key_of_alias(reader: Reader, alias: str) -> str | None:
+    """Find the key that has an alias."""
+    found = (account.id for account, record in live(reader, "key", KeyRecord) if record.key_alias == alias)
+    return next(found, None)
+
+
+def _changed(reader: Reader, before: KeyRecord, fields: Mapping[str, Any], *, id: str, by: str) -> KeyRecord:
+    fields = dict(fields)
+    at = reader.now()
+    if "duration" in fields:
+        fields["expires_at"] = expiry_of(fields.pop("duration"), at)
+    record = with_fields(before, {**fields, "updated_at": at, "updated_by": by})
+    _check_record(record)
+    if record.key_alias is not None and record.key_alias != before.key_alias:
+        holder = key_of_alias(reader, record.key_alias)
+        if holder not in (None, id):
+            raise InvalidValueError(f"key_alias {record.key_alias!r} is in use: take another")
+    if record.team_id != before.team_id:
+        _check_team(reader, record.team_id)
+    return record
+
+
+def _check_team(reader: Reader, team_id: str | None) -> None:
+    if team_id is not None and find_record(reader, f"team:{team_id}", TeamRecord) is None:
+        raise InvalidValueError(f"team_id: there is no team {team_id!r}")
+
+
+def _check_record(record: KeyRecord) -> None:
+    if record.key_type not in KEY_TYPES:
+        raise InvalidValueError(f"key_type must be one of {', '.join(KEY_TYPES)}, not {record.key_type!r}")
+    if record.key_alias is not None:
+        check_name(record.key_alias, "key_alias")
+    for field in ("user_id", "team_id", "organization_id"):
+        if getattr(record, field) is not None:
+            check_id(getattr(record, field), field)
+    for route in record.allowed_routes:
+        check_name(route, "allowed_routes")
+
+
+def _parent(record: KeyRecord) -> str | None:
+    if record.team_id is not None:
+        return f"team:{record.team_id}"
+    return None if record.user_id is None else f"user:{record.user_id}"
+
+
+def _check_secret(secret: object) -> str:
+    if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
+        raise InvalidValueError(
+            "key must be sk- and 16 to 253 visible ASCII characters (or null to have one made)"
+        )
+    return secret
