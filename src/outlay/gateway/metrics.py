@@ -1,4 +1,4 @@
-"""Metrics: what the gateway counts, for Prometheus. No label holds a key, a user or any text of a caller's."""
+"""Metrics: what the gateway counts, for Prometheus. No label holds a key, a user or a caller's text."""
 
 from __future__ import annotations
 
@@ -81,13 +81,15 @@ class Metrics:
         )
 
     def answered(
-        self, endpoint: str, model: str, *, status: int, seconds: float, provider_seconds: float
+        self, endpoint: str, model: str, status: int, seconds: float, provider_seconds: float
     ) -> None:
         """A request was answered to its end."""
+        if model not in self._models:
+            model = self._known(model)
         children = self._children.get(key := (endpoint, model, status))
         if children is None:
             children = self._children[key] = (
-                self._requests.labels(endpoint, self._known(model), str(status)),
+                self._requests.labels(endpoint, model, str(status)),
                 self._seconds.labels(endpoint),
                 self._added.labels(endpoint),
             )
@@ -116,7 +118,7 @@ class Metrics:
         """A reservation ended without a charge."""
         self._held_nanos -= held_nanos
 
-    def settled(self, held_nanos: int, charged_nanos: int | None, *, source: str) -> None:
+    def settled(self, held_nanos: int, charged_nanos: int | None, source: str) -> None:
         """A reservation was settled; None where its cost is unknown."""
         self._held_nanos -= held_nanos
         if charged_nanos is None:
@@ -157,10 +159,9 @@ class Metrics:
         child.inc(amount)
 
     def _known(self, model: str) -> str:
-        if model not in self._models:
-            if len(self._models) >= MAX_MODELS:
-                return OTHER
-            self._models.add(model)
+        if len(self._models) >= MAX_MODELS:
+            return OTHER
+        self._models.add(model)
         return model
 
 
