@@ -8,10 +8,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from outlay.domain.commands import PutBudget
+from outlay.domain.accounts import Account
+from outlay.domain.commands import PutAccount, PutBudget
+from outlay.domain.outcomes import Posted, Refusal
+from outlay.domain.windows import NEVER, SECOND
+from outlay.ledger.audit import audit
 from outlay.stores.sqlite import SQLiteStore, opening
 from outlay.testing.clock import FakeClock
-from outlay.testing.conformance.base import a_budget, a_record, a_reserve
+from outlay.testing.conformance.base import ANN, PROJECT, a_budget, a_record, a_reserve, a_settle
 from outlay.testing.inline import InlineLedger
 
 
@@ -20,6 +24,7 @@ def database(tmp_path: Path) -> Iterator[apsw.Connection]:
     """A database with a row in most tables."""
     store = SQLiteStore(tmp_path / "ledger.db", clock=FakeClock())
     ledger = InlineLedger(store)
+    ledger.execute(PutAccount(Account(PROJECT, ANN)))
     ledger.execute(PutBudget(a_budget(100)))
     ledger.execute(a_record("s1", 1))
     ledger.execute(a_reserve("r1", 1))
@@ -92,6 +97,78 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
     again.close()
 
 
+def of_version_1(path: Path, now: int) -> None:
+    """A file as version 1 left it: an account, its budget, and a pending reservation of 40 on it."""
+    connection = opening.connect(str(path))
+    connection.execute("PRAGMA journal_mode = wal").fetchall()
+    connection.execute(opening.migrations()[0][1])
+    connection.execute(f"PRAGMA application_id = {opening.APPLICATION_ID}; PRAGMA user_version = 1")
+    connection.execute("INSERT INTO meta VALUES ('schema_version', 1), ('oldest_reader', 1)")
+    write_as_version_1(connection, now)
+    connection.close()
+
+
+def write_as_version_1(connection: apsw.Connection, now: int, id: str = "r1") -> None:
+    """What the code of version 1 does, in its own words, to reserve on a new account."""
+    key = connection.execute("SELECT count(*) + 1 FROM budgets").get
+    connection.execute(
+        "INSERT INTO accounts (project, id, parent, name, status) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO "
+        "UPDATE SET parent = excluded.parent, name = excluded.name, status = excluded.status",
+        ("p", f"user:{id}", None, "Ann", "active"),
+    )
+    connection.execute(
+        "INSERT INTO catalogue_changes (kind, project, id) VALUES ('account', 'p', ?)", (f"user:{id}",)
+    )
+    connection.execute(
+        "INSERT INTO budgets VALUES (?, 'p', ?, ?, 'usd', 100, 'total', 0, 'UTC', 'hard', '[]', '[]', "
+        "'[]', 0, NULL)",
+        (key, f"b{id}", f"user:{id}"),
+    )
+    connection.execute("INSERT INTO periods VALUES (?, 0, ?, 0, 40, 0, 0)", (key, NEVER))
+    connection.execute(
+        "INSERT INTO reservations (project, id, accounts, amounts, holds, reserved_at, expires_at, "
+        "fingerprint, output_cap, request_id, attempt, provider, model, price_version, tags, increases) "
+        "VALUES ('p', ?, ?, '{\"usd\":40}', ?, ?, ?, x'00', NULL, NULL, 1, NULL, NULL, NULL, '[]', '{}')",
+        (id, f'["user:{id}"]', f'[[{key},0,"usd",40]]', now, now + 600 * SECOND),
+    )
+
+
+def test_a_database_of_version_1_keeps_its_data_and_works(tmp_path: Path) -> None:
+    clock = FakeClock()
+    of_version_1(tmp_path / "ledger.db", clock.wall())
+    store = SQLiteStore(tmp_path / "ledger.db", clock=clock)
+    with store.read() as reader:  # a look alone brings it up to date
+        assert reader.accounts() == [Account("p", "user:r1", None, "Ann")]
+        assert [(each.id, each.holder) for each in reader.reservations()] == [("r1", None)]
+        assert reader.integrity() == []
+    ledger = InlineLedger(store)
+    ledger.execute(a_settle("r1", 30))
+    ledger.execute(PutAccount(Account("p", "user:r1", detail={"since": 1})))
+    refused = ledger.execute(a_reserve("r2", 71, accounts=("user:r1",)))
+    assert isinstance(refused, Refusal)
+    assert (refused.settled, refused.reserved) == (30, 0)
+    ledger.execute(a_reserve("r3", 70, accounts=("user:r1",), holder="gateway"))
+    with store.read() as reader:
+        assert [each.holder for each in reader.reservations()] == ["gateway"]
+        assert audit(reader).findings == []
+    store.close()
+
+
+def test_what_version_1_writes_into_a_database_of_today_is_good(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = SQLiteStore(tmp_path / "ledger.db", clock=clock)
+    ledger = InlineLedger(store)
+    ledger.execute(PutAccount(Account("p", "user:r1", detail={"kept": True})))
+    old = opening.connect(str(tmp_path / "ledger.db"))
+    write_as_version_1(old, clock.wall())
+    old.close()
+    with store.read() as reader:
+        assert reader.accounts() == [Account("p", "user:r1", None, "Ann", detail={"kept": True})]
+        assert audit(reader).findings == []
+    assert isinstance(ledger.execute(a_settle("r1", 30)), Posted)
+    store.close()
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -111,7 +188,9 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pyt
         "UPDATE budgets SET limit_amount = 'many'",
         "UPDATE clock SET newest_at = -1",
         "INSERT INTO clock SELECT 2, newest_at, wall_at, boot_at, boot_id, jump, suspect_since FROM clock",
-        "INSERT INTO accounts VALUES ('p', 'user:x', NULL, NULL, 'asleep')",
+        "INSERT INTO accounts (project, id, status) VALUES ('p', 'user:x', 'asleep')",
+        "UPDATE accounts SET detail = 'no JSON'",
+        "UPDATE accounts SET detail = '[]'",
         "INSERT INTO budgets SELECT 9, project, id, account, unit, limit_amount, window, anchor_at, zone, "
         "mode, models, providers, alert_percents, is_by_model, NULL FROM budgets",
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Final, Literal
 
 from outlay.errors import InvalidValueError
@@ -25,6 +26,11 @@ KINDS: Final = frozenset(
     }
 )
 MAX_NAME_LENGTH: Final = 512
+MAX_DETAIL_BYTES: Final = 64 * 1024
+"""The most that an account's detail may be, as JSON in UTF-8."""
+
+_MAX_DETAIL_DEPTH: Final = 100
+_MOST_INTEGER: Final = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Account:
     """A node that spends. `id` is `kind:name` (or just `global`); `parent` is the id of the account above.
 
     `detail` holds JSON values that whoever made the account knows the meaning of; the ledger only keeps it.
+    It is copied when the account is made, and must not be changed.
     """
 
     project: str
@@ -39,7 +46,12 @@ class Account:
     parent: str | None = None
     name: str | None = None
     status: AccountStatus = "active"
-    detail: Mapping[str, object] = field(default_factory=dict)
+    detail: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Keep a copy of the detail; what is no mapping is refused when the account is put."""
+        if isinstance(self.detail, Mapping):
+            object.__setattr__(self, "detail", dict(self.detail))
 
     @property
     def kind(self) -> str:
@@ -76,3 +88,58 @@ def check_account_id(value: object, field: str = "account") -> str:
         kinds = ", ".join(sorted(KINDS - {"global"}))
         raise InvalidValueError(f"{field} must be `global` or `KIND:NAME` with KIND of {kinds}; not {text!r}")
     return text
+
+
+def check_detail(detail: object) -> dict[str, object]:
+    """Check an account's detail as somebody gave it; give a copy that shares nothing with it.
+
+    Lists are what JSON makes of a sequence: a tuple becomes one.
+
+    Raises:
+        InvalidValueError: no mapping of JSON values, nested too deeply, or above `MAX_DETAIL_BYTES`.
+    """
+    if not isinstance(detail, Mapping):
+        raise InvalidValueError(f"detail must be a mapping of JSON values, not {detail!r}")
+    copy = {_json_key(key, "detail"): _json_value(value, f"detail.{key}", 1) for key, value in detail.items()}
+    try:
+        size = len(detail_text(copy).encode())
+    except UnicodeEncodeError:
+        raise InvalidValueError("detail must not contain lone surrogates") from None
+    if size > MAX_DETAIL_BYTES:
+        raise InvalidValueError(f"detail must have at most {MAX_DETAIL_BYTES} bytes as JSON, but has {size}")
+    return copy
+
+
+def detail_text(detail: Mapping[str, object]) -> str:
+    """A checked detail as JSON, the same text for the same content."""
+    import json  # only who puts accounts needs it
+
+    return json.dumps(detail, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def _json_value(value: object, where: str, depth: int) -> object:
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int) and -_MOST_INTEGER <= value < _MOST_INTEGER:
+        return value
+    if isinstance(value, float) and isfinite(value):
+        return value
+    if depth >= _MAX_DETAIL_DEPTH:
+        raise InvalidValueError(f"detail must not be nested deeper than {_MAX_DETAIL_DEPTH} levels")
+    if isinstance(value, Mapping):
+        return {
+            _json_key(key, where): _json_value(each, f"{where}.{key}", depth + 1)
+            for key, each in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_json_value(each, f"{where}[{n}]", depth + 1) for n, each in enumerate(value)]
+    raise InvalidValueError(
+        f"{where} must be a JSON value (text, a finite number of 64 bits, true, false, null, a list or a "
+        f"mapping), not {value!r}"
+    )
+
+
+def _json_key(key: object, where: str) -> str:
+    if not isinstance(key, str):
+        raise InvalidValueError(f"the keys of {where} must be strings, not {key!r}")
+    return key

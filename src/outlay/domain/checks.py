@@ -6,9 +6,19 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
-from outlay.domain.accounts import check_account_id, check_name
+from outlay.domain.accounts import check_account_id, check_detail, check_name
 from outlay.domain.budgets import MAX_CHARGE, UNITS, check_amount
-from outlay.domain.commands import Command, Grant, Increase, Record, Reserve, Reset, Settle, Void
+from outlay.domain.commands import (
+    Command,
+    Grant,
+    Increase,
+    PutAccount,
+    Record,
+    Reserve,
+    Reset,
+    Settle,
+    Void,
+)
 from outlay.domain.entries import SOURCES, VOID_REASONS
 from outlay.errors import InvalidValueError
 
@@ -17,7 +27,7 @@ _OUR_PREFIX: Final = "carry:"
 
 
 def check_command(command: Command) -> None:
-    """Check a command as somebody gave it. Accounts and budgets are checked when they are put.
+    """Check a command as somebody gave it. The rest of accounts and budgets is checked when they are put.
 
     Raises:
         InvalidAmountError: an amount is no whole number, negative, or absurd.
@@ -40,6 +50,8 @@ def check_command(command: Command) -> None:
         _check_id(command.project, command.id)
         if isinstance(command, Grant):
             check_amount(command.amount, "amount")
+    elif isinstance(command, PutAccount):
+        check_detail(command.account.detail)
 
 
 def _check_reserve(command: Reserve) -> None:
@@ -57,6 +69,8 @@ def _check_reserve(command: Reserve) -> None:
         check_amount(amount.fixed + amount.per_output_token * output_tokens, unit)
     if command.hold_micros < 1 or command.attempt < 1:
         raise InvalidValueError("hold_micros and attempt must be at least 1")
+    if command.holder is not None:
+        check_name(command.holder, "holder")
 
 
 def _check_charge(command: Settle | Record) -> None:

@@ -29,7 +29,8 @@ class Reserve:
     `concurrency` are 1 unless given. The granted output cap lies between `least_output_tokens` and
     `wanted_output_tokens`. `unbounded_reason` says why the amounts are no bound: all but soft budgets refuse.
     `attempt_accounts` (a deployment, a provider) count requests once per attempt, `accounts` once per
-    request. `catalogue_version` is the one at which the caller read its accounts.
+    request. `catalogue_version` is the one at which the caller read its accounts, `holder` names the
+    instance of a program that asks (see `FreeSlots`): a repeat may say others.
     """
 
     project: str
@@ -48,6 +49,7 @@ class Reserve:
     price_version: str | None = None
     tags: tuple[str, ...] = ()
     catalogue_version: int | None = None
+    holder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Reset:
 
 @dataclass(frozen=True, slots=True)
 class PutAccount:
-    """Make an account, or change its parent, name or status."""
+    """Make an account, or change its parent, name, status or detail."""
 
     account: Account
 

@@ -99,6 +99,7 @@ def decide_reserve(
         command.model,
         command.price_version,
         command.tags,
+        holder=command.holder,
     )
     outcome = Reserved(
         command.id,
@@ -180,6 +181,7 @@ def decide_increase(
         reservation.price_version,
         reservation.tags,
         {**reservation.increases, command.id: fingerprint},
+        reservation.holder,
     )
     return Decision(Increased(reservation.id), changed, increased)
 

@@ -28,7 +28,7 @@ class Reservation(NamedTuple):
 
     `accounts` are all that the request belongs to, those above them included. `output_cap` is the granted
     number of output tokens per answer, None where the request has no output. `increases` are the ids and
-    fingerprints of the increases it took.
+    fingerprints of the increases it took. `holder` names the instance of a program that made it.
     """
 
     project: str
@@ -47,3 +47,4 @@ class Reservation(NamedTuple):
     price_version: str | None = None
     tags: tuple[str, ...] = ()
     increases: Mapping[str, bytes] = MappingProxyType({})
+    holder: str | None = None

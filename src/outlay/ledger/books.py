@@ -377,6 +377,8 @@ class Books:
         accounts, budgets = self._tx.accounts(refs), self._tx.budgets(refs)
         for ref in refs:
             account, version = accounts.get(ref, (None, 0))
+            if account is not None and account.detail:  # the books need none of it
+                account = replace(account, detail={})
             view = self._views[ref] = AccountView(account, version, tuple(budgets.get(ref, ())))
             self._budgets.update((budget.key, (budget, True)) for budget in view.budgets)
 

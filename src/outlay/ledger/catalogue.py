@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from outlay.domain.accounts import Account, check_account_id, check_name
+from outlay.domain.accounts import Account, check_account_id, check_detail, check_name, detail_text
 from outlay.domain.budgets import Budget, Period, PeriodKey, check_budget, running_period
 from outlay.domain.commands import Command, ConfirmClock, PutAccount, PutBudget, RemoveBudget
 from outlay.domain.decide import Decision
@@ -43,12 +43,18 @@ def _put_account(account: Account, tx: Transaction) -> Put:
     check_account_id(account.id)
     if account.status not in ("active", "blocked"):
         raise InvalidValueError(f"status must be active or blocked, not {account.status!r}")
-    before = tx.accounts((Ref(account.project, account.id),))
-    if before and before[Ref(account.project, account.id)][0] == account:
+    account = replace(account, detail=check_detail(account.detail))
+    found = tx.accounts((Ref(account.project, account.id),))
+    if any(_is_same(before, account) for before, _ in found.values()):
         return Put(is_changed=False)
     _check_parents(account, tx)
     tx.put_account(account)
     return Put(is_changed=True)
+
+
+def _is_same(before: Account, account: Account) -> bool:
+    """Whether nothing would change; 1 and true are equal in Python, and not in JSON."""
+    return before == account and detail_text(before.detail) == detail_text(account.detail)
 
 
 def _check_parents(account: Account, tx: Transaction) -> None:

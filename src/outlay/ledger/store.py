@@ -103,8 +103,14 @@ class Reader(Protocol):
     def integrity(self) -> list[str]:
         """What the database engine itself finds wrong with the file; empty if nothing is."""
 
+    def catalogue_version(self) -> int:
+        """The newest version of the catalogue: what else this look shows is as of it."""
+
     def accounts(self, project: str | None = None, kind: str | None = None) -> list[Account]:
         """All accounts, of one project or kind, by id."""
+
+    def accounts_by_id(self, project: str, ids: Collection[str]) -> dict[str, Account]:
+        """Those of these accounts that exist, by id."""
 
     def budgets(
         self, project: str | None = None, account: str | None = None, *, has_retired: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -315,14 +316,23 @@ class MemoryReader:
         """There is no file."""
         return []
 
+    def catalogue_version(self) -> int:
+        """The number of changes so far."""
+        return len(self._tables.changes)
+
     def accounts(self, project: str | None = None, kind: str | None = None) -> list[Account]:
         """Accounts by id."""
         found = [
-            account
+            _copy(account)
             for account in self._tables.accounts.values()
             if project in (None, account.project) and kind in (None, account.kind)
         ]
         return sorted(found, key=lambda account: (account.project, account.id))
+
+    def accounts_by_id(self, project: str, ids: Collection[str]) -> dict[str, Account]:
+        """Accounts that exist."""
+        found = _those(self._tables.accounts, [Ref(project, id) for id in ids])
+        return {ref.id: _copy(account) for ref, account in found.items()}
 
     def budgets(
         self, project: str | None = None, account: str | None = None, *, has_retired: bool = False
@@ -424,6 +434,11 @@ def _matches(entry: Entry, wanted: EntryFilter, after_seq: int) -> bool:
 
 def _those(table: dict[Ref, Any], refs: Collection[Ref]) -> dict[Ref, Any]:
     return {ref: table[ref] for ref in refs if ref in table}
+
+
+def _copy(account: Account) -> Account:
+    """An account whose detail may be changed without changing the store's."""
+    return replace(account, detail=deepcopy(account.detail)) if account.detail else account
 
 
 def _check_counters(period: Period) -> None:

@@ -26,7 +26,12 @@ APPLICATION_ID: Final = 0x4F75746C
 """`Outl`, in the file's header."""
 
 OLDEST_READER: Final = 1
-"""The oldest schema version whose code may still use a file that this code wrote."""
+"""The oldest schema version whose code may still use a file that this code wrote.
+
+What version 2 added has defaults, and version 1 names the columns it reads and writes: it goes on to admit
+and charge rightly beside this code, and keeps a detail and a holder that it does not know. Only its audit
+says that two tables were altered.
+"""
 
 FIRST_SAFE_ENGINE: Final = (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can lose committed transactions in WAL mode (the WAL-reset defect)."""

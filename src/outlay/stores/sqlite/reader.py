@@ -43,10 +43,19 @@ class SQLiteReader:
                 found.append(f"{name} was altered in the schema")
         return found
 
+    def catalogue_version(self) -> int:
+        """The newest version."""
+        return int(self._execute(statements.CATALOGUE_VERSION).get)
+
     def accounts(self, project: str | None = None, kind: str | None = None) -> list[Account]:
         """Accounts by id."""
         found = self._execute(statements.ALL_ACCOUNTS, {"project": project, "kind": kind})
         return [rows.account_of(row) for row in found]
+
+    def accounts_by_id(self, project: str, ids: Collection[str]) -> dict[str, Account]:
+        """Accounts that exist."""
+        found = self._execute(statements.ACCOUNTS_BY_ID, {"project": project, "ids": rows.json_text([*ids])})
+        return {row[1]: rows.account_of(row) for row in found}
 
     def budgets(
         self, project: str | None = None, account: str | None = None, *, has_retired: bool = False

@@ -26,6 +26,7 @@ _decode_holds = msgspec.json.Decoder(tuple[Hold, ...]).decode
 _decode_posts = msgspec.json.Decoder(tuple[Post, ...]).decode
 _decode_names = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_percents = msgspec.json.Decoder(tuple[int, ...]).decode
+_decode_object = msgspec.json.Decoder(dict[str, object]).decode
 _decode_increases = msgspec.json.Decoder(dict[str, bytes]).decode
 
 
@@ -45,8 +46,15 @@ def names_text(names: tuple[str, ...]) -> str:
 
 
 def account_of(row: Row) -> Account:
-    """project, id, parent, name, status."""
-    return Account(*row[:5])
+    """The columns of statements.ACCOUNT_COLUMNS."""
+    project, id, parent, name, status, detail = row[:6]
+    return Account(project, id, parent, name, status, _decode_object(detail))
+
+
+def account_row(account: Account) -> Row:
+    """The same columns."""
+    detail = json_text(account.detail) if account.detail else "{}"
+    return (account.project, account.id, account.parent, account.name, account.status, detail)
 
 
 def budget_of(row: Row) -> Budget:
@@ -108,6 +116,7 @@ def reservation_of(row: Row) -> Reservation:
         *row[5:14],
         _decode_names(row[14]),
         _decode_increases(row[15]),
+        row[16],
     )
 
 
@@ -130,6 +139,7 @@ def reservation_row(reservation: Reservation) -> Row:
         reservation.price_version,
         names_text(reservation.tags),
         json_text(reservation.increases) if reservation.increases else "{}",
+        reservation.holder,
     )
 
 

@@ -21,17 +21,20 @@ SELECT version, kind, project, id FROM catalogue_changes WHERE version > ? ORDER
 
 NOTE_CHANGE: Final = "INSERT INTO catalogue_changes (kind, project, id) VALUES (?, ?, ?)"
 
+ACCOUNT_COLUMNS: Final = "project, id, parent, name, status, detail"
+
 # An account with the version of its last change.
 ACCOUNTS: Final = f"""
-SELECT project, id, parent, name, status,
+SELECT {ACCOUNT_COLUMNS},
        (SELECT coalesce(max(version), 0) FROM catalogue_changes AS c
         WHERE c.project = a.project AND c.id = a.id AND c.kind = 'account')
 FROM accounts AS a WHERE project = :project AND id IN {IDS}
 """
 
-PUT_ACCOUNT: Final = """
-INSERT INTO accounts (project, id, parent, name, status) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET parent = excluded.parent, name = excluded.name, status = excluded.status
+PUT_ACCOUNT: Final = f"""
+INSERT INTO accounts ({ACCOUNT_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET parent = excluded.parent, name = excluded.name, status = excluded.status,
+    detail = excluded.detail
 """
 
 BUDGET_COLUMNS: Final = """
@@ -94,7 +97,7 @@ ON CONFLICT DO UPDATE SET settled = excluded.settled
 
 RESERVATION_COLUMNS: Final = """
 project, id, accounts, amounts, holds, reserved_at, expires_at, fingerprint, output_cap, request_id, attempt,
-provider, model, price_version, tags, increases
+provider, model, price_version, tags, increases, holder
 """
 
 RESERVATIONS: Final = f"""
@@ -114,7 +117,8 @@ ORDER BY reserved_at, id
 """
 
 PUT_RESERVATION: Final = f"""
-INSERT INTO reservations ({RESERVATION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO reservations ({RESERVATION_COLUMNS})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET amounts = excluded.amounts, holds = excluded.holds, increases = excluded.increases
 """
 
@@ -171,8 +175,12 @@ WHERE project = :project AND kind = 'reset'
 
 SCHEMA: Final = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
 
-ALL_ACCOUNTS: Final = """
-SELECT project, id, parent, name, status FROM accounts
+ACCOUNTS_BY_ID: Final = f"""
+SELECT {ACCOUNT_COLUMNS} FROM accounts WHERE project = :project AND id IN {IDS}
+"""
+
+ALL_ACCOUNTS: Final = f"""
+SELECT {ACCOUNT_COLUMNS} FROM accounts
 WHERE (:project IS NULL OR project = :project) AND (:kind IS NULL OR id = :kind OR id LIKE :kind || ':%')
 ORDER BY project, id
 """

@@ -60,7 +60,7 @@ class SQLiteTransaction:
 
     def accounts(self, refs: Collection[Ref]) -> dict[Ref, tuple[Account, int]]:
         """Accounts, each with its version."""
-        found = self._select(statements.ACCOUNTS, refs, lambda row: (rows.account_of(row), row[5]))
+        found = self._select(statements.ACCOUNTS, refs, lambda row: (rows.account_of(row), row[6]))
         return {Ref(account.project, account.id): (account, version) for account, version in found}
 
     def budgets(self, refs: Collection[Ref]) -> dict[Ref, list[Budget]]:
@@ -142,8 +142,7 @@ class SQLiteTransaction:
 
     def put_account(self, account: Account) -> None:
         """Insert or update."""
-        row = (account.project, account.id, account.parent, account.name, account.status)
-        self._execute(statements.PUT_ACCOUNT, row)
+        self._execute(statements.PUT_ACCOUNT, rows.account_row(account))
         self._note_change("account", Ref(account.project, account.id))
 
     def put_budget(self, budget: Budget) -> Budget:

@@ -8,13 +8,14 @@ class TestMyStore(StoreConformance):
         return MyStore(clock=clock)  # the same data, as after a crash
 """
 
+from outlay.testing.conformance.accounts import Accounts
 from outlay.testing.conformance.admission import Admission
 from outlay.testing.conformance.base import Bench
 from outlay.testing.conformance.periods import Periods
 from outlay.testing.conformance.resolution import Resolution
 
-__all__ = ["Admission", "Bench", "Periods", "Resolution", "StoreConformance"]
+__all__ = ["Accounts", "Admission", "Bench", "Periods", "Resolution", "StoreConformance"]
 
 
-class StoreConformance(Admission, Resolution, Periods):
+class StoreConformance(Accounts, Admission, Resolution, Periods):
     """Everything a store must do."""
