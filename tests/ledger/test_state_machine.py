@@ -15,6 +15,7 @@ from outlay.domain.accounts import Account
 from outlay.domain.commands import (
     Amount,
     Command,
+    FreeSlots,
     Grant,
     Increase,
     PutAccount,
@@ -39,6 +40,7 @@ AMOUNTS = st.integers(0, 60)
 BUDGETS = st.sampled_from(["b", "tokens", "team", "rpm"])
 ACCOUNTS = st.sampled_from(["user:ann", "user:bob", "team:red"])
 MODELS = st.sampled_from(["gpt", "claude"])
+HOLDERS = st.sampled_from(["g1", "g2"])
 WINDOWS = st.sampled_from(["total", "1m", "1h", "36h", "daily", "monthly"])
 
 
@@ -90,8 +92,15 @@ class LedgerMachine(RuleBasedStateMachine):
         self.count += 1
         return f"i{self.count}"
 
-    @rule(target=ids, amount=AMOUNTS, cap=st.none() | st.integers(1, 50), account=ACCOUNTS, model=MODELS)
-    def reserve(self, amount: int, cap: int | None, account: str, model: str) -> str:
+    @rule(
+        target=ids,
+        amount=AMOUNTS,
+        cap=st.none() | st.integers(1, 50),
+        account=ACCOUNTS,
+        model=MODELS,
+        holder=st.none() | HOLDERS,
+    )
+    def reserve(self, amount: int, cap: int | None, account: str, model: str, holder: str | None) -> str:
         amounts = {"usd": Amount(amount, 1 if cap else 0), "tokens": Amount(5, 1 if cap else 0)}
         id = self.new_id()
         command = a_reserve(
@@ -101,9 +110,18 @@ class LedgerMachine(RuleBasedStateMachine):
             model=model,
             wanted_output_tokens=cap,
             least_output_tokens=1,
+            holder=holder,
         )
         self.do(command)
         return id
+
+    @rule(holder=HOLDERS)
+    def free_slots(self, holder: str) -> None:
+        self.do(FreeSlots(PROJECT, holder))
+
+    @rule(models=st.sampled_from([(), ("gpt",)]))
+    def change_the_slots(self, models: tuple[str, ...]) -> None:
+        self.do(PutBudget(a_budget(3, "concurrency", id="slots", account="team:red", models=models)))
 
     @rule(target=commands, id=ids, usd=st.none() | AMOUNTS, tokens=AMOUNTS)
     def settle(self, id: str, usd: int | None, tokens: int) -> Command:

@@ -10,6 +10,7 @@ from outlay.domain.accounts import check_account_id, check_detail, check_name
 from outlay.domain.budgets import MAX_CHARGE, UNITS, check_amount
 from outlay.domain.commands import (
     Command,
+    FreeSlots,
     Grant,
     Increase,
     PutAccount,
@@ -50,6 +51,9 @@ def check_command(command: Command) -> None:
         _check_id(command.project, command.id)
         if isinstance(command, Grant):
             check_amount(command.amount, "amount")
+    elif isinstance(command, FreeSlots):
+        check_name(command.project, "project")
+        check_name(command.holder, "holder")
     elif isinstance(command, PutAccount):
         check_detail(command.account.detail)
 

@@ -168,6 +168,18 @@ class RemoveBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeSlots:
+    """Give back what the pending reservations of one holder hold of concurrency budgets.
+
+    For an instance that starts again: its dead self will end none of them, so what else they hold stays
+    held until they expire. A holder's name must be its own: what a living one holds would be freed too.
+    """
+
+    project: str
+    holder: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmClock:
     """An operator says that the wall clock is right after a jump."""
 
@@ -186,5 +198,6 @@ Command = (
     | PutAccount
     | PutBudget
     | RemoveBudget
+    | FreeSlots
     | ConfirmClock
 )

@@ -68,7 +68,7 @@ def decide_reserve(
     refusals = [line for line in lines if not _admits(line, output_tokens)]
     if refusals:
         return Decision(_refuse(command, refusals, lines, output_tokens))
-    periods, holds, alerts, remaining = [], [], [], None
+    periods, holds, alerts, remaining, is_limited = [], [], [], None, False
     for budget, period, fixed, per_output_token, room in lines:
         needed = fixed + per_output_token * output_tokens
         key, starts_at, ends_at, granted, reserved, settled, overrun = period
@@ -77,8 +77,10 @@ def decide_reserve(
         periods.append(held)
         if budget.mode == "soft" or budget.alert_percents:
             alerts += crossed(budget, period, held)
-        if budget.unit == "usd" and budget.mode != "soft":
-            remaining = room - needed if remaining is None else min(remaining, room - needed)
+        if budget.mode != "soft" and _is_metered(budget.unit):
+            is_limited = True
+            if budget.unit == "usd":
+                remaining = room - needed if remaining is None else min(remaining, room - needed)
     amounts = {
         unit: amount.fixed + amount.per_output_token * output_tokens
         for unit, amount in command.amounts.items()
@@ -107,6 +109,7 @@ def decide_reserve(
         reservation.expires_at,
         remaining_nanos=None if remaining is None else max(remaining, 0),
         alerts=tuple(alerts),
+        is_limited=is_limited,
     )
     return Decision(outcome, periods, reservation)
 
@@ -295,12 +298,21 @@ def _refusal(line: Line, output_tokens: int, affordable: int | None) -> Refusal:
         None if period.ends_at == NEVER else period.ends_at,
         _can_wait(line, output_tokens),
         affordable,
+        window=budget.window.text,
+        mode=budget.mode,
     )
 
 
 def _unpriced(command: Reserve, budget: Budget, reason: RefusalReason) -> Refusal:
     return Refusal(
-        reason, budget.account, budget.id, budget.unit, budget.limit, detail=command.unbounded_reason
+        reason,
+        budget.account,
+        budget.id,
+        budget.unit,
+        budget.limit,
+        detail=command.unbounded_reason,
+        window=budget.window.text,
+        mode=budget.mode,
     )
 
 

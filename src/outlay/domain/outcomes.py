@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from outlay.domain.budgets import Unit
+from outlay.domain.budgets import Mode, Unit
 from outlay.domain.entries import Entry
 
 RefusalReason = Literal["budget_exceeded", "price_unknown", "cost_unbounded", "account_blocked"]
@@ -22,7 +22,8 @@ class Reserved(NamedTuple):
     """The estimate is held. `state` tells a repeat what became of the reservation since.
 
     `output_cap` is the granted number of output tokens per answer. `remaining_nanos` is what the tightest
-    usd budget has left after this hold, None without one.
+    usd budget has left after this hold, None without one. `is_limited` says that a budget that can refuse
+    counts its money or its tokens, so that the cap must be obeyed; a repeat does not say.
     """
 
     reservation_id: str
@@ -32,12 +33,14 @@ class Reserved(NamedTuple):
     is_replay: bool = False
     remaining_nanos: int | None = None
     alerts: tuple[Alert, ...] = ()
+    is_limited: bool = False
 
 
 class Refusal(NamedTuple):
     """A budget cannot admit the request; nothing is held.
 
-    Amounts are nanos or counts of `unit`. `can_wait` says that only reserved amounts stand in the way.
+    Amounts are nanos or counts of `unit`; `window` and `mode` are the budget's, the window as it is written
+    (`1m`, `daily` …). `can_wait` says that only reserved amounts stand in the way.
     `affordable_output_tokens` is the largest output cap that every hard budget would admit now, None if
     none would do.
     """
@@ -54,6 +57,8 @@ class Refusal(NamedTuple):
     can_wait: bool = False
     affordable_output_tokens: int | None = None
     detail: str | None = None
+    window: str | None = None
+    mode: Mode | None = None
 
 
 class Stale(NamedTuple):
@@ -83,4 +88,10 @@ class Put(NamedTuple):
     is_changed: bool
 
 
-Outcome = Reserved | Refusal | Stale | Posted | Increased | Put
+class Freed(NamedTuple):
+    """So many reservations gave back what they held of concurrency budgets."""
+
+    reservations: int
+
+
+Outcome = Reserved | Refusal | Stale | Posted | Increased | Put | Freed

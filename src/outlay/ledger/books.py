@@ -15,6 +15,7 @@ from outlay.domain.accounts import Account
 from outlay.domain.budgets import Budget, Period, PeriodKey
 from outlay.domain.commands import (
     Command,
+    FreeSlots,
     Grant,
     Increase,
     Record,
@@ -26,7 +27,7 @@ from outlay.domain.commands import (
 )
 from outlay.domain.decide import Decision, decide_increase, decide_reserve, repeat_reserve
 from outlay.domain.entries import Entry, correction_id, reversal_id
-from outlay.domain.outcomes import Outcome, Posted, Refusal, Stale
+from outlay.domain.outcomes import Freed, Outcome, Posted, Refusal, Stale
 from outlay.domain.reservations import Reservation
 from outlay.domain.resolve import (
     decide_expire,
@@ -40,6 +41,7 @@ from outlay.domain.resolve import (
     repeat_entry,
     repeat_resolution,
 )
+from outlay.domain.slots import decide_free, has_slots
 from outlay.domain.windows import HOUR, SECOND
 from outlay.errors import (
     ClockError,
@@ -161,6 +163,8 @@ class Books:
             decision = self._adjust(command, mark)
         elif isinstance(command, Reverse):
             decision = self._reverse(command, mark)
+        elif isinstance(command, FreeSlots):
+            return self._free_slots(command)
         else:
             return self._change_catalogue(command)
         self._apply(decision)
@@ -275,6 +279,20 @@ class Books:
         """An entry with the id of a pending reservation would keep that from ending."""
         if ref in self._pending:
             raise IdempotencyConflictError(f"the id {ref.id!r} is a pending reservation's: use a new id")
+
+    def _free_slots(self, command: FreeSlots) -> Freed:
+        """The store finds the holder's reservations, so what was decided before is written first."""
+        self.finish()
+        self._changes = Changes()
+        pending = self._tx.pending_of_holder(command.project, command.holder)
+        self._pending.update((Ref(each.project, each.id), each) for each in pending)
+        self._load_periods((), {Ref(each.project, each.id) for each in pending})
+        count = 0
+        for reservation in filter(has_slots, pending):
+            decision = decide_free(reservation, self._periods)
+            self._apply(decision)
+            count += isinstance(decision.outcome, Freed) and decision.outcome.reservations
+        return Freed(count)
 
     def _change_catalogue(self, command: Command) -> Outcome:
         """Catalogue commands read and write in place, so what was decided before them is written first."""

@@ -201,6 +201,9 @@ class Transaction(Protocol):
     def pending_of(self, ref: Ref) -> list[Reservation]:
         """All pending reservations of one account."""
 
+    def pending_of_holder(self, project: str, holder: str) -> list[Reservation]:
+        """All pending reservations that one holder made, oldest first."""
+
     def spend_since(self, budget: Budget, since: int) -> Spend:
         """What the journal says the budget's account spent since then, within the budget's filters."""
 

@@ -188,6 +188,12 @@ class MemoryTransaction:
         pending = self._tables.reservations.values()
         return [each for each in pending if each.project == ref.project and ref.id in each.accounts]
 
+    def pending_of_holder(self, project: str, holder: str) -> list[Reservation]:
+        """Pending ones of one holder."""
+        pending = self._tables.reservations.values()
+        found = [each for each in pending if (each.project, each.holder) == (project, holder)]
+        return sorted(found, key=lambda each: (each.reserved_at, each.id))
+
     def spend_since(self, budget: Budget, since: int) -> Spend:
         """Add up the journal."""
         total, by_model = 0, dict[str, int]()

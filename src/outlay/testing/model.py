@@ -6,13 +6,14 @@ and no fault: whoever drives it says what was committed, in which order and at w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from outlay.domain.budgets import Budget
 from outlay.domain.commands import (
     Command,
+    FreeSlots,
     Grant,
     Increase,
     PutAccount,
@@ -25,7 +26,7 @@ from outlay.domain.commands import (
     Settle,
     Void,
 )
-from outlay.domain.outcomes import Increased, Outcome, Posted, Put, Refusal, Reserved
+from outlay.domain.outcomes import Freed, Increased, Outcome, Posted, Put, Refusal, Reserved
 from outlay.errors import OutlayError
 
 Digest = tuple[Any, ...]
@@ -73,6 +74,7 @@ class Pending:
     tokens: int
     holds: list[tuple[Rule, Slot, int]]
     increases: dict[str, Increase] = field(default_factory=dict)
+    is_freed: bool = False
 
 
 @dataclass(eq=False)
@@ -119,6 +121,13 @@ class Model:
         self.reset_at: dict[Name, int] = {}
         self.charged: dict[Name, int] = {}
         """What each reservation and record costs in the end, reversals aside, in nanos."""
+        self.freed = 0
+        """How many reservations gave back their slots."""
+
+    @property
+    def written(self) -> tuple[int, int, int]:
+        """What differs whenever a transaction wrote to the journal or to a reservation."""
+        return len(self.done), len(self.pending), self.freed
 
     def apply(self, command: Command, now: int) -> Digest:
         """Carry out a command at a time; say what must be answered."""
@@ -138,10 +147,10 @@ class Model:
         name = (command.project, command.id)
         if name in self.pending:
             first = self.pending[name]
-            return ("reserved", first.cap, "pending") if first.command == command else CONFLICT
+            return ("reserved", first.cap, "pending") if is_repeat(first.command, command) else CONFLICT
         if name in self.done:
             done = self.done[name]
-            if done.reserve is None or done.reserve.command != command:
+            if done.reserve is None or not is_repeat(done.reserve.command, command):
                 return CONFLICT
             return ("reserved", done.reserve.cap, done.kind)
         accounts = self.lineage(command.project, command.accounts)
@@ -426,6 +435,8 @@ class Model:
             ):
                 continue
             amount = {"usd": pending.usd, "tokens": pending.tokens}.get(wanted.unit, 1)
+            if wanted.unit == "concurrency" and pending.is_freed:
+                amount = 0
             kept = []
             for held in pending.holds:
                 if old is not None and held[0] is old:
@@ -439,6 +450,20 @@ class Model:
 
     def _removebudget(self, command: RemoveBudget, _now: int) -> Digest:
         return ("put", self.in_force.pop((command.project, command.budget_id), None) is not None)
+
+    def _freeslots(self, command: FreeSlots, _now: int) -> Digest:
+        count = 0
+        for (project, _), pending in self.pending.items():
+            if project != command.project or pending.command.holder != command.holder:
+                continue
+            self.freed += not pending.is_freed
+            pending.is_freed = True
+            slots = [held for held in pending.holds if held[0].budget.unit == "concurrency"]
+            for held in slots:
+                held[1].reserved -= held[2]
+                pending.holds.remove(held)
+            count += any(amount for _, _, amount in slots)
+        return ("freed", count)
 
     def _confirmclock(self, _command: Command, _now: int) -> Digest:
         return ("put", True)
@@ -505,9 +530,16 @@ def digest_of(answer: Outcome | OutlayError) -> Digest:
         return ("refused", answer.reason, answer.budget_id, *facts)
     if isinstance(answer, Posted):
         return ("posted", answer.entry.id, answer.entry.kind, answer.entry.usd_nanos, answer.entry.tokens)
+    if isinstance(answer, Freed):
+        return ("freed", answer.reservations)
     if isinstance(answer, Increased):
         return ("increased",)
     return ("put", answer.is_changed) if isinstance(answer, Put) else ("stale",)
+
+
+def is_repeat(first: Reserve, again: Reserve) -> bool:
+    """Whether a reserve asks for the same, whoever asks."""
+    return replace(first, holder=None) == replace(again, holder=None)
 
 
 def interval(window: str, now: int) -> tuple[int, int]:

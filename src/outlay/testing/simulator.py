@@ -26,6 +26,7 @@ from outlay.domain.commands import (
     Amount,
     Command,
     ConfirmClock,
+    FreeSlots,
     Grant,
     Increase,
     PutAccount,
@@ -49,7 +50,7 @@ from outlay.stores.memory import MemoryStore
 from outlay.stores.sqlite import SQLiteStore
 from outlay.testing.clock import FakeClock
 from outlay.testing.inline import InlineLedger
-from outlay.testing.model import Digest, Model, Name, digest_of
+from outlay.testing.model import Digest, Model, Name, digest_of, is_repeat
 
 SQLITE_EVERY: Final = 25
 """Every so many seeds run on an SQLite file instead of in memory."""
@@ -68,6 +69,7 @@ TREE: Final = (
 )
 MODELS: Final = ("gpt", "claude", "llama")
 WINDOWS: Final = ("total", "30s", "1m", "1h", "36h", "daily", "monthly")
+HOLDERS: Final = ("node 1", "node 2")
 FAULTS: Final = ("locked", "within", "before commit", "after commit")
 
 
@@ -288,6 +290,8 @@ class World:
                 return replace(command, attempt=command.attempt + 1)
             return replace(command, detail={"other": 1})
         self.tally.add("repeat")
+        if isinstance(command, Reserve) and self.random.random() < 0.2:
+            return replace(command, holder=self.random.choice(HOLDERS))
         return command
 
     def _rare(self) -> Command:
@@ -316,8 +320,10 @@ class World:
         if dice < 0.75 and self.model.done:
             project, id = self.random.choice(list(self.model.done))
             return Reverse(project, id.partition("#")[0], "sim")
-        if dice < 0.8:
+        if dice < 0.77:
             return Settle(project, f"never {self._new_id(project)}", 1, 1)
+        if dice < 0.8:
+            return FreeSlots(project, self.random.choice(HOLDERS))
         if dice < 0.83 and self.jump is not None:
             return ConfirmClock("sim")
         return self._new_reserve()
@@ -340,6 +346,7 @@ class World:
             provider="x" if model != "llama" else "y",
             model=model,
             price_version="v1",
+            holder=random.choice(HOLDERS),
         )
         self.calls[reserve.project, reserve.id] = Call(reserve)
         return reserve
@@ -417,10 +424,10 @@ class World:
     def _apply(self, commands: Sequence[Command], now: int) -> list[Digest]:
         """One committed transaction."""
         self._check_time(now)
-        before = (len(self.model.done), len(self.model.pending))
+        before = self.model.written
         self.model.expire(now)
         answers = [self.model.apply(command, now) for command in commands]
-        if before != (len(self.model.done), len(self.model.pending)):
+        if before != self.model.written:
             self.newest_now = now  # something was written at this time
         if any(isinstance(command, ConfirmClock) for command in commands):
             self.jump = None
@@ -439,7 +446,7 @@ class World:
             if reversed_call is not None:
                 reversed_call.is_reversed = True
         is_admitted = isinstance(answer, Reserved) and answer.state == "pending"
-        if call is not None and is_admitted and command == call.reserve and not call.is_heard:
+        if call is not None and is_admitted and not call.is_heard and _is_repeat(command, call):
             call.is_heard = True
             if random.random() < 0.95:
                 self._send(call, answer)
@@ -566,6 +573,10 @@ class World:
             return InlineLedger(Disturbed(self, self._memory))
         self._files.append(SQLiteStore(self._folder / f"{self.seed}.db", clock=self.clock))
         return InlineLedger(Disturbed(self, self._files[-1]))
+
+
+def _is_repeat(command: Command, call: Call) -> bool:
+    return isinstance(command, Reserve) and is_repeat(command, call.reserve)
 
 
 def simulate(seed: int, steps: int) -> Tally:

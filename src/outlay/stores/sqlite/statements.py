@@ -116,6 +116,11 @@ WHERE project = ? AND EXISTS (SELECT 1 FROM json_each(accounts) WHERE value = ?)
 ORDER BY reserved_at, id
 """
 
+# Only asked when an instance starts, so no index has to be kept for it.
+PENDING_OF_HOLDER: Final = f"""
+SELECT {RESERVATION_COLUMNS} FROM reservations WHERE project = ? AND holder = ? ORDER BY reserved_at, id
+"""
+
 PUT_RESERVATION: Final = f"""
 INSERT INTO reservations ({RESERVATION_COLUMNS})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

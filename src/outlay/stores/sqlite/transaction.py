@@ -120,6 +120,11 @@ class SQLiteTransaction:
         """Pending ones of one account."""
         return [rows.reservation_of(row) for row in self._execute(statements.PENDING_OF_ACCOUNT, ref)]
 
+    def pending_of_holder(self, project: str, holder: str) -> list[Reservation]:
+        """Pending ones of one holder."""
+        found = self._execute(statements.PENDING_OF_HOLDER, (project, holder))
+        return [rows.reservation_of(row) for row in found]
+
     def spend_since(self, budget: Budget, since: int) -> Spend:
         """Add up the journal."""
         wanted = {"since": since, "project": budget.project, "account": budget.account}
