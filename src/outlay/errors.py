@@ -24,7 +24,7 @@ OutlayError
 │   ├── EngineTooOldError        the SQLite engine has the WAL-reset defect
 │   ├── NetworkFileSystemError   the file lies where locks cannot be trusted
 │   └── ClockError               the clock jumped, and windows wait for it to settle
-└── ProviderError                a call to a provider failed; `status`, `body`, `is_unknown_outcome`
+└── ProviderError                a call to a provider failed; `status`, `body`, `headers` …
     ├── ProviderAuthError        the provider refused the credential
     ├── ProviderTimeoutError     the provider was too slow
     ├── ProviderConnectionError  the provider could not be reached, or hung up
@@ -35,6 +35,7 @@ OutlayError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
 
@@ -265,19 +266,40 @@ class ClockError(StoreError):
 class ProviderError(OutlayError):
     """A call to a provider failed.
 
-    `status` is the HTTP status (None if there was none), `body` what the provider said (redacted of
-    credentials), `is_unknown_outcome` whether the provider may have served, and billed, the request.
+    `status` is the HTTP status (None if there was none), `body` what the provider said (the first 64 KiB,
+    redacted of credentials), `headers` those of its answer that help a caller (lower-case names: its limits,
+    its request id, when to come back), `is_unknown_outcome` whether the provider may have served, and
+    billed, the request.
     """
 
     code = "provider_error"
 
     def __init__(
-        self, message: str, *, status: int | None = None, body: str = "", is_unknown_outcome: bool = False
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        body: str = "",
+        is_unknown_outcome: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.body = body
         self.is_unknown_outcome = is_unknown_outcome
+        self.headers: dict[str, str] = dict(headers or {})
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """In how many seconds the provider wants to be asked again; None if it did not say, or as a date."""
+        for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+            try:
+                seconds = float(self.headers.get(name, "")) / unit
+            except ValueError:
+                continue
+            if 0 <= seconds < float("inf"):
+                return seconds
+        return None
 
 
 class ProviderAuthError(ProviderError):

@@ -27,7 +27,7 @@ from outlay.pricing.tokens import LONGEST_COUNTED, Vocabulary, count_ordinary, v
 
 Method = Literal["auto", "exact", "margin", "bytes"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
-BoundQuality = Literal["exact", "bytes", "margin"]
+BoundQuality = Literal["exact", "counted", "bytes", "margin"]
 
 MARGIN: Final = 1.4
 """`margin` takes o200k's count times this: an estimate, no bound."""
@@ -85,6 +85,7 @@ def estimate(
     book: PriceBook,
     method: Method = "auto",
     default_max_tokens: int = DEFAULT_MAX_TOKENS,
+    counted_input_tokens: int | None = None,
 ) -> Estimate:
     """Bound what a request can cost.
 
@@ -98,6 +99,8 @@ def estimate(
         method: how to measure text. `auto` and `exact` take the model's own vocabulary if it ships with us
             and UTF-8 bytes if not; `bytes` always bytes; `margin` 1.4 × o200k, which is no bound.
         default_max_tokens: the cap where the caller gives none.
+        counted_input_tokens: what the provider's own endpoint counted, with slack; the input is then bounded
+            by the lesser of it and our own bound.
 
     Raises:
         CostUnboundedError: no upper bound exists; the message names the field.
@@ -118,6 +121,8 @@ def estimate(
     except RecursionError:
         raise InvalidValueError("The body is nested too deeply") from None
     input_tokens, predicted = counted.tokens, 0
+    if counted_input_tokens is not None and counted_input_tokens < input_tokens and counted.outside is None:
+        input_tokens, quality, tokenizer = counted_input_tokens, "counted", provider
     if body.get("prediction") is not None:
         predicted = counted.prediction(body) * answers
     if endpoint == "completions" and body.get("echo"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import accumulate
 from typing import Any, Final
 
@@ -52,15 +53,13 @@ def decode(data: bytes) -> Any:
     Raises:
         ValueError: it is not JSON, or nests more than a hundred deep.
     """
-    import msgspec
-
     if data.count(b"[") + data.count(b"{") > DEEPEST and _depth(data) > DEEPEST:
         raise ValueError(f"not JSON that can be read: it nests more than {DEEPEST} deep")
     try:
-        return msgspec.json.decode(data)
+        return _decoder()(data)
     except UnicodeDecodeError:
         return decode(data.decode("utf-8", "replace").encode())
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         if b"\\ud" in data.lower():
             return _without_halves(data)
         raise ValueError(f"not JSON: {error}") from error
@@ -73,6 +72,13 @@ def decode_object(data: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+@cache
+def _decoder() -> Callable[[bytes], Any]:
+    import msgspec
+
+    return msgspec.json.Decoder().decode
 
 
 def _without_halves(data: bytes) -> Any:

@@ -5,7 +5,7 @@
 
     async with StreamedCall(transport, target, "chat", {…, "stream": True}) as call:
         async for piece in call:
-            piece.raw, piece.documents
+            piece.raw, piece.events, piece.documents
     call.reading.claim
 
 Every failure is a ProviderError; `failure.void_reason(error)` says whether the reservation may be voided. A
@@ -19,29 +19,48 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from outlay.errors import ProviderNonsenseError
 from outlay.providers.body import decode_object
 from outlay.providers.catalogue import Endpoint
 from outlay.providers.sse import Event, SseParser
 from outlay.providers.target import Target
 from outlay.providers.transport import Timeouts, Transport
-from outlay.providers.wires import wire_of
+from outlay.providers.wires import anthropic, wire_of
 from outlay.providers.wires.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer: its JSON, what was read of it, and its headers (lower-case names)."""
+    """A whole answer: its JSON, what was read of it, its headers (lower-case names), and its own bytes."""
 
     document: dict[str, Any]
     reading: Reading
     headers: Mapping[str, str]
+    body: bytes = b""
+    status: int = 200
+
+
+class Framed(NamedTuple):
+    """One event, ready to be sent on as it is, and its JSON object (None: `[DONE]`, or not JSON)."""
+
+    raw: bytes
+    document: dict[str, Any] | None
 
 
 class Piece(NamedTuple):
-    """A part of a stream: its bytes as they came, and the events (JSON objects) that it made whole."""
+    """A part of a stream: its bytes as they came, and the events that it made whole.
+
+    The events of all pieces, sent on one by one, are the stream without its comments. Plain JSON instead of
+    a stream is one event, in the last piece.
+    """
 
     raw: bytes
-    documents: list[dict[str, Any]]
+    events: list[Framed]
+
+    @property
+    def documents(self) -> list[dict[str, Any]]:
+        """The events that are JSON objects."""
+        return [event.document for event in self.events if event.document is not None]
 
 
 async def ask(
@@ -51,21 +70,44 @@ async def ask(
     body: Mapping[str, Any],
     *,
     timeouts: Timeouts | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Reply:
-    """Send a request and read the whole answer.
+    """Send a request and read the whole answer. Of `headers` the wire passes on those it knows.
 
     An error inside a 200 (OpenRouter's, or a Responses answer that failed) does not raise, for it may come
     with a claim that has to be charged: see `reading.failure()`.
 
     Raises:
         ProviderError: it failed.
-        InvalidValueError: the request cannot be written.
+        InvalidValueError: the request cannot be written, or a header cannot be passed on.
     """
     wire = wire_of(target, endpoint)
-    answer = await transport.send(wire.build(target, endpoint, body), timeouts=timeouts)
+    answer = await transport.send(wire.build(target, endpoint, body, headers), timeouts=timeouts)
     document = answer.document()
     reading = wire.read(document, endpoint, target.provider.quirks)
-    return Reply(document, reading, answer.headers)
+    return Reply(document, reading, answer.headers, answer.body, answer.status)
+
+
+async def count_tokens(
+    transport: Transport,
+    target: Target,
+    body: Mapping[str, Any],
+    *,
+    timeouts: Timeouts | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> int:
+    """Ask Anthropic how many input tokens a request has: it bills nothing.
+
+    Raises:
+        ProviderError: it failed, or did not say.
+        InvalidValueError: the provider does not count, or the request cannot be written.
+    """
+    request = anthropic.build_count(target, anthropic.countable(body), headers)
+    answer = await transport.send(request, timeouts=timeouts)
+    counted = answer.document().get("input_tokens")
+    if not isinstance(counted, int) or isinstance(counted, bool) or counted < 0:
+        raise ProviderNonsenseError(f"{target.provider.name} did not count: it answered {counted!r:.100}")
+    return counted
 
 
 class StreamedCall:
@@ -84,17 +126,24 @@ class StreamedCall:
         body: Mapping[str, Any],
         *,
         timeouts: Timeouts | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._wire = wire_of(target, endpoint)
         self._target = target
         self._endpoint: Endpoint = endpoint
-        request = self._wire.build(target, endpoint, body)
+        request = self._wire.build(target, endpoint, body, headers)
         self._incoming = transport.stream(request, timeouts=timeouts)
         self._parser = SseParser()
         self._reader = self._wire.reader(endpoint, target.provider.quirks)
         self._plain: list[bytes] = []
         self._plain_reading: Reading | None = None
+        self._is_stream = False
         self._is_over = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the provider answers with plain JSON instead of a stream; known from the first piece on."""
+        return bool(self._plain)
 
     @property
     def reading(self) -> Reading:
@@ -108,6 +157,7 @@ class StreamedCall:
 
     async def __aenter__(self) -> Self:
         await self._incoming.__aenter__()
+        self._is_stream = self._incoming.is_event_stream
         return self
 
     async def __aexit__(
@@ -121,31 +171,32 @@ class StreamedCall:
     async def __anext__(self) -> Piece:
         if self._is_over:
             raise StopAsyncIteration
-        chunk = await anext(self._incoming, b"")
+        chunk = await self._incoming.read()
         if not chunk:
             self._is_over = True
-            documents = self._last_documents()
-            if not documents:
-                raise StopAsyncIteration
-            return Piece(b"", documents)
-        if not self._incoming.is_event_stream and self._looks_plain(chunk):
+            if events := self._last_events():
+                return Piece(b"", events)
+            raise StopAsyncIteration
+        if not self._is_stream and self._looks_plain(chunk):
             self._plain.append(chunk)
             return Piece(chunk, [])
-        return Piece(chunk, self._documents(self._parser.feed(chunk)))
+        return Piece(chunk, self._framed(self._parser.feed(chunk)))
 
-    def _documents(self, events: list[Event]) -> list[dict[str, Any]]:
-        return [document for document in map(self._reader.read, events) if document is not None]
+    def _framed(self, events: list[Event]) -> list[Framed]:
+        read = self._reader.read
+        return [Framed(event.framed(), read(event)) for event in events]
 
     def _looks_plain(self, chunk: bytes) -> bool:
         """Whether an answer without the content type of a stream is JSON: some servers forget the type."""
         return bool(self._plain) or (not self._reader.reading.choices and chunk.lstrip().startswith(b"{"))
 
-    def _last_documents(self) -> list[dict[str, Any]]:
+    def _last_events(self) -> list[Framed]:
         if not self._plain:
-            return self._documents(self._parser.close())
-        document = decode_object(b"".join(self._plain))
+            return self._framed(self._parser.close())
+        whole = b"".join(self._plain)
+        document = decode_object(whole)
         if document is None:
             self._reader.reading.malformed += 1
-            return []
-        self._plain_reading = self._wire.read(document, self._endpoint, self._target.provider.quirks)
-        return [document]
+        else:
+            self._plain_reading = self._wire.read(document, self._endpoint, self._target.provider.quirks)
+        return [Framed(whole, document)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from outlay.errors import (
     ProviderAuthError,
@@ -18,8 +20,15 @@ VoidReason = Literal["never_sent", "rejected", "provider_error"]
 """The reasons that prove nothing was billed (see `Ledger.void`)."""
 
 ERROR_BODY_BYTES = 65_536
-_SHOWN_CHARACTERS = 4_000
 _MESSAGE_CHARACTERS = 500
+_MOST_HEADERS: Final = 20
+_MOST_HEADER_CHARACTERS: Final = 1_000
+_TOLD_HEADERS: Final = frozenset(
+    {"retry-after", "retry-after-ms", "x-should-retry", "content-type", "x-request-id", "request-id"}
+)
+_TOLD_PREFIXES: Final = ("x-ratelimit-", "anthropic-ratelimit-")
+_SENDABLE_NAME: Final = re.compile(r"[a-z0-9-]{1,100}")
+_UNSENDABLE: Final = re.compile(r"[^\x20-\x7e]")
 _UNSERVED_REDIRECTS = frozenset({301, 302, 307, 308})
 
 
@@ -37,7 +46,12 @@ def void_reason(error: ProviderError) -> VoidReason | None:
 
 
 def status_error(
-    request: Request, status: int, body: bytes, *, location: str | None = None, is_cut: bool = False
+    request: Request,
+    status: int,
+    body: bytes,
+    *,
+    headers: Mapping[str, str] | None = None,
+    is_cut: bool = False,
 ) -> ProviderError:
     """Make the error for an answer that is not 2xx.
 
@@ -45,13 +59,14 @@ def status_error(
         request: what was sent; its credential is taken out of whatever the provider said.
         status: the HTTP status.
         body: the first bytes of the answer.
-        location: where a redirect points.
+        headers: the answer's, with lower-case names; those that help a caller go into the error.
         is_cut: whether `body` is not all of it.
     """
     text = redact(body, request.credential, is_cut=is_cut)
     said = _message_in(text)
     tail = f": {said}" if said else "."
-    facts: dict[str, Any] = {"status": status, "body": text}
+    headers = headers or {}
+    facts: dict[str, Any] = {"status": status, "body": text, "headers": _told(headers, request.credential)}
     start = f"{request.provider} answered {status}"
     if status in {401, 403}:
         return ProviderAuthError(f"{start}; check the API key for it{tail}", **facts)
@@ -60,6 +75,7 @@ def status_error(
     if status >= 500:
         is_free = status in request.free_failures
         return ProviderFailedError(f"{start}{tail}", is_unknown_outcome=not is_free, **facts)
+    location = headers.get("location")
     where = f" to {redact(location.encode(), request.credential)[:200]}" if location else ""
     return ProviderNonsenseError(
         f"{start}, a redirect{where}, and redirects are not followed: set api_base to the API itself.",
@@ -69,13 +85,24 @@ def status_error(
 
 
 def redact(body: bytes, credential: str, *, is_cut: bool = False) -> str:
-    """Decode what a provider said, at most 4,000 characters of it, without the credential."""
+    """Decode what a provider said, without the credential."""
     if is_cut and credential:
         body = body[: max(len(body) - 2 * len(credential.encode()), 0)]  # its start may stand at the edge
     text = body.decode("utf-8", "replace")
     for form in {credential, json.dumps(credential)[1:-1]} - {""}:
         text = text.replace(form, "[redacted]")
-    return text[:_SHOWN_CHARACTERS]
+    return text
+
+
+def _told(headers: Mapping[str, str], credential: str) -> dict[str, str]:
+    """The headers of a refusal that help a caller, safe to send on."""
+    told: dict[str, str] = {}
+    for name, value in headers.items():
+        is_known = name in _TOLD_HEADERS or name.startswith(_TOLD_PREFIXES)
+        is_safe = _SENDABLE_NAME.fullmatch(name) is not None and not _UNSENDABLE.search(value)
+        if is_known and is_safe and len(value) <= _MOST_HEADER_CHARACTERS and len(told) < _MOST_HEADERS:
+            told[name] = redact(value.encode(), credential)
+    return told
 
 
 def _message_in(text: str) -> str:

@@ -19,6 +19,13 @@ class Event(NamedTuple):
     data: bytes
     name: str = ""
 
+    def framed(self) -> bytes:
+        """The event as it is sent."""
+        data = self.data if b"\n" not in self.data else self.data.replace(b"\n", b"\ndata: ")
+        if not self.name:
+            return b"data: " + data + b"\n\n"
+        return b"event: " + self.name.encode() + b"\ndata: " + data + b"\n\n"
+
 
 class SseParser:
     """Feed it bytes as they come; it returns the events that became whole.
@@ -36,7 +43,8 @@ class SseParser:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes; returns the events they complete, oldest first."""
-        chunk = self._only_lf(self._without_bom(chunk))
+        if self._head is not None or self._has_cr or b"\r" in chunk:
+            chunk = self._only_lf(self._without_bom(chunk))
         if not chunk:
             return []
         if b"\n\n" not in chunk and not (self._ends_with_lf and chunk.startswith(b"\n")):

@@ -110,6 +110,8 @@ class Incoming:
         self._progress = Progress()
         self._response: aiohttp.ClientResponse | None = None
         self._is_over = False
+        self._waits_until: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
@@ -144,6 +146,8 @@ class Incoming:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._response is not None and not self._is_over:
             self._response.close()
 
@@ -151,21 +155,47 @@ class Incoming:
         return self
 
     async def __anext__(self) -> bytes:
-        import aiohttp
+        chunk = await self.read()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
 
-        left = min(self._timeouts.between_chunks_seconds, self._ends_at - asyncio.get_running_loop().time())
+    async def read(self) -> bytes:
+        """The next bytes as soon as there are any; none at the end."""
         try:
-            async with asyncio.timeout(left):
-                chunk = await self._opened.content.readany()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._watch()
+            chunk = await self._opened.content.readany()
+            self._waits_until = None
+        except _broken() as error:
             raise self._failure(error) from error
         if not chunk:
             self._is_over = True
-            raise StopAsyncIteration
+            return chunk
         self._received += len(chunk)
         if self._received > self._max_bytes:
             raise self._nonsense(f"with more than {self._max_bytes:,} bytes")
         return chunk
+
+    def _watch(self) -> None:
+        """Give the next read its time. One timer serves all reads: most are over long before."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= self._ends_at:
+            raise TimeoutError
+        self._waits_until = min(now + self._timeouts.between_chunks_seconds, self._ends_at)
+        if self._timer is None:
+            self._timer = loop.call_at(self._waits_until, self._look)
+
+    def _look(self) -> None:
+        """Break the read that waits now if its time is over; else look again when it is."""
+        self._timer = None
+        if self._waits_until is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._waits_until <= loop.time():
+            self._opened.content.set_exception(TimeoutError())
+        else:
+            self._timer = loop.call_at(self._waits_until, self._look)
 
     async def _post(self, session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
         import aiohttp
@@ -187,7 +217,7 @@ class Incoming:
         body = bytearray()
         is_cut = False
         try:
-            while chunk := await anext(self, b""):
+            while chunk := await self.read():
                 body += chunk
                 if len(body) > ERROR_BODY_BYTES:
                     is_cut = True
@@ -200,7 +230,7 @@ class Incoming:
             self._request,
             self.status,
             bytes(body[:ERROR_BODY_BYTES]),
-            location=self.headers.get("location"),
+            headers=self.headers,
             is_cut=is_cut,
         )
 
@@ -238,3 +268,10 @@ class Incoming:
             status=self.status or None,
             is_unknown_outcome=True,
         )
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What a read can fail with. Asked only when it fails, so that reading imports nothing."""
+    import aiohttp
+
+    return aiohttp.ClientError, TimeoutError, OSError

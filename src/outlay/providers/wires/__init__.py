@@ -25,16 +25,30 @@ class StreamReader(Protocol):
         """Take in one event; returns its JSON object, or None if it has none."""
 
 
+class Build(Protocol):
+    """Makes a request."""
+
+    def __call__(
+        self,
+        target: Target,
+        endpoint: Endpoint,
+        body: Mapping[str, Any],
+        headers: Mapping[str, str] | None = None,
+        /,
+    ) -> Request: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Wire:
     """A protocol's functions.
 
-    `build(target, endpoint, body)` makes a request; `read(body, endpoint, quirks)` reads a whole answer,
+    `build(target, endpoint, body, headers)` makes a request, with those of a caller's headers (lower-case
+    names, None for none) that the wire knows; `read(body, endpoint, quirks)` reads a whole answer,
     `read_usage` only its usage; `reader(endpoint, quirks)` makes a StreamReader.
     """
 
     name: WireName
-    build: Callable[[Target, Endpoint, Mapping[str, Any]], Request]
+    build: Build
     read: Callable[[Mapping[str, Any], Endpoint, Quirks | None], Reading]
     read_usage: Callable[[Mapping[str, Any], Endpoint, Quirks | None], Claim | None]
     reader: Callable[[Endpoint, Quirks | None], StreamReader]

@@ -7,8 +7,9 @@ total here is the sum of the three; in a stream `message_start` brings the input
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from outlay.errors import InvalidValueError
 from outlay.providers.body import decode_object, encode
@@ -19,6 +20,16 @@ from outlay.providers.target import Target
 from outlay.providers.wires.reading import Claim, Reading, counted, total
 
 VERSION = "2023-06-01"
+PASSED_HEADERS: Final = ("anthropic-version", "anthropic-beta")
+"""The headers of a caller that choose how the API behaves, and go along."""
+_COUNTED_FIELDS: Final = frozenset(
+    {
+        *("messages", "system", "thinking", "tool_choice", "tools", "cache_control"),
+        *("context_management", "mcp_servers", "output_config", "output_format"),
+    }
+)
+"""https://docs.anthropic.com/en/api/messages-count-tokens"""
+_PASSABLE: Final = re.compile(r"[A-Za-z0-9._,=-]{1,1000}")
 _USAGE: dict[str, tuple[str, ...]] = {
     "input_tokens": ("input_tokens",),
     "output_tokens": ("output_tokens",),
@@ -32,28 +43,53 @@ _USAGE: dict[str, tuple[str, ...]] = {
 _DELTA_TEXTS = ("text", "thinking", "partial_json")
 
 
-def build(target: Target, endpoint: Endpoint, body: Mapping[str, Any]) -> Request:
+def build(
+    target: Target, endpoint: Endpoint, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> Request:
     """Make the request: the caller's body with the provider's model name.
 
+    Of `headers` (lower-case names) only `PASSED_HEADERS` go along.
+
     Raises:
-        InvalidValueError: this wire has no such endpoint, or the body is not JSON.
+        InvalidValueError: this wire has no such endpoint, the body is not JSON, or a header cannot be passed.
     """
     if endpoint != "messages":
         raise InvalidValueError(
             f"{target.provider.name} has no endpoint called {endpoint!r}: it speaks 'messages' only."
         )
-    headers = {
+    return _request(target, "/v1/messages", body, headers or {})
+
+
+def build_count(target: Target, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Request:
+    """Make the request for the input tokens of a body, at `/v1/messages/count_tokens`: it bills nothing.
+
+    Raises:
+        InvalidValueError: the provider does not count, the body is not JSON, or a header cannot be passed.
+    """
+    if target.provider.wire != "anthropic":
+        raise InvalidValueError(f"{target.provider.name} has no endpoint that counts tokens.")
+    return _request(target, "/v1/messages/count_tokens", body, headers or {})
+
+
+def countable(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a request that the counting endpoint takes: it refuses all else."""
+    return {name: value for name, value in body.items() if name in _COUNTED_FIELDS}
+
+
+def _request(target: Target, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Request:
+    sent = {
         "content-type": "application/json",
         "accept": "text/event-stream" if body.get("stream") else "application/json",
         "accept-encoding": "identity",
         "user-agent": "outlay",
         "anthropic-version": VERSION,
+        **{name: _passable(name, headers[name]) for name in PASSED_HEADERS if headers.get(name)},
     }
     if target.credential:
-        headers["x-api-key"] = target.credential
+        sent["x-api-key"] = target.credential
     return Request(
-        url=f"{target.base_url.removesuffix('/v1')}/v1/messages",
-        headers=headers,
+        url=target.base_url.removesuffix("/v1") + path,
+        headers=sent,
         body=encode({**body, "model": target.model}),
         provider=target.provider.name,
         credential=target.credential,
@@ -86,6 +122,17 @@ def read_usage(
     if usage is None:
         return None
     return _claim(usage) if isinstance(usage, Mapping) else {}
+
+
+def _passable(name: str, value: str) -> str:
+    """Check a header of the caller's; it may have spaces behind its commas, which are left out."""
+    value = value.replace(" ", "")
+    if not _PASSABLE.fullmatch(value):
+        raise InvalidValueError(
+            f"The header {name} must be up to 1,000 letters, digits and any of '._,=-': "
+            "write its values with commas between them."
+        )
+    return value
 
 
 class StreamReader:

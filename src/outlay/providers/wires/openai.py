@@ -43,8 +43,15 @@ _RESPONSES_USAGE: dict[str, tuple[str, ...]] = {
 _CACHE_READ_ELSEWHERE = ("prompt_cache_hit_tokens", "cached_tokens")  # DeepSeek; Moonshot
 
 
-def build(target: Target, endpoint: Endpoint, body: Mapping[str, Any]) -> Request:
+def build(
+    target: Target,
+    endpoint: Endpoint,
+    body: Mapping[str, Any],
+    _headers: Mapping[str, str] | None = None,
+) -> Request:
     """Make the request: the caller's body with the provider's model name; a stream is asked for its usage.
+
+    No header of a caller's goes along.
 
     Raises:
         InvalidValueError: this wire has no such endpoint, or the body is not JSON.
@@ -88,8 +95,9 @@ def read(body: Mapping[str, Any], endpoint: Endpoint, quirks: Quirks | None = No
 def read_usage(body: Mapping[str, Any], endpoint: Endpoint, quirks: Quirks | None = None) -> Claim | None:
     """What an answer or a chunk claims to have used, or None if it does not say."""
     usage = body.get("usage")
-    if usage is None and isinstance(body.get("x_groq"), Mapping):
-        usage = body["x_groq"].get("usage")
+    if usage is None:
+        groq = body.get("x_groq")
+        usage = groq.get("usage") if groq and isinstance(groq, Mapping) else None
     if usage is None:
         return None
     if not isinstance(usage, Mapping):
@@ -110,13 +118,15 @@ def read_choice(choice: Mapping[str, Any], reading: Reading, position: int = 0) 
     """Read one choice of an answer (`message`, `text`) or of a chunk (`delta`, `text`)."""
     index = choice.get("index")
     index = index if isinstance(index, int) else position
-    reading.choices = max(reading.choices, index + 1)
+    if index >= reading.choices:
+        reading.choices = index + 1
     reason = choice.get("finish_reason")
     if isinstance(reason, str) and reason:
         reading.finish_reasons[index] = reason
-    reading.add(choice.get("text"), index)
+    if "text" in choice:
+        reading.add(choice["text"], index)
     message = choice.get("delta") or choice.get("message")
-    if not isinstance(message, Mapping):
+    if not message or not isinstance(message, dict | Mapping):
         return
     if len(message) == 1 and isinstance(message.get("content"), str):  # nearly every chunk of a stream
         reading.add(message["content"], index)

@@ -43,12 +43,13 @@ class StreamReader:
 
     def _read_chunk(self, chunk: Mapping[str, Any]) -> None:
         reading = self.reading
-        if reading.response_id is None or reading.model is None or "service_tier" in chunk:
+        tier = chunk.get("service_tier")
+        if reading.response_id is None or reading.model is None or (tier and tier != reading.service_tier):
             reading.identify(chunk)
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for position, choice in enumerate(choices):
-                if isinstance(choice, Mapping):
+                if isinstance(choice, dict):
                     read_choice(choice, reading, position)
         claim = read_usage(chunk, self._endpoint, self._quirks)
         if claim is not None:

@@ -64,7 +64,10 @@ class Reading:
     def add(self, text: Any, choice: int = 0) -> None:
         """Take in a piece of what the model wrote; what is not text is ignored."""
         if isinstance(text, str) and text:
-            self._pieces.setdefault(choice, []).append(text)
+            pieces = self._pieces.get(choice)
+            if pieces is None:
+                pieces = self._pieces[choice] = []
+            pieces.append(text)
 
     def identify(self, document: Mapping[str, Any]) -> None:
         """Take over the answer's id, model and service tier, each when it is given."""
