@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any, NamedTuple, Protocol
 
-from outlay.providers.target import Target
+from outlay.providers.target import Target, split_model
 from outlay.providers.transport import Timeouts
 
 
@@ -15,7 +16,9 @@ class Deployment:
     """One upstream: a provider's model with a credential.
 
     `id` is stable over restarts and holds no secret. `own_price` are its own price fields (LiteLLM's
-    names), empty for the price book's. `weight` is its share of the group's requests.
+    names), empty for the price book's. `base_model` is the model whose price and limits count, as
+    `provider/model`, where the upstream's own name does not tell; empty for the target's. `weight` is its
+    share of the group's requests.
     """
 
     id: str
@@ -23,6 +26,14 @@ class Deployment:
     own_price: Mapping[str, Any] = field(default_factory=dict)
     weight: float = 1.0
     timeouts: Timeouts | None = None
+    base_model: str = ""
+
+    @property
+    def priced_as(self) -> tuple[str, str]:
+        """The provider's id and the model's name by which the price book knows it."""
+        return (
+            split_model(self.base_model) if self.base_model else (self.target.provider.id, self.target.model)
+        )
 
 
 class ModelGroup(NamedTuple):
@@ -40,3 +51,19 @@ class Routes(Protocol):
 
     def names(self) -> list[str]:
         """The public names that can be listed, in order."""
+
+
+def choose(group: ModelGroup, random: Random) -> Deployment:
+    """Pick one of a group's deployments by their weights; all alike if no weight is above 0."""
+    deployments = group.deployments
+    if len(deployments) == 1:
+        return deployments[0]
+    total = sum(deployment.weight for deployment in deployments)
+    if total <= 0:
+        return deployments[random.randrange(len(deployments))]
+    left = random.random() * total
+    for deployment in deployments:
+        left -= deployment.weight
+        if left < 0:
+            return deployment
+    return next(each for each in reversed(deployments) if each.weight > 0)  # a sum of floats fell short
