@@ -1,0 +1,1 @@
+"""The management API: keys, users, teams and customers over HTTP, in LiteLLM's shapes."""

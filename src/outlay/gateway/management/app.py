@@ -1,0 +1,88 @@
+"""App: the management API as one ASGI app, built from the gateway's services."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from outlay import __version__
+from outlay.errors import OutlayError
+from outlay.gateway.failures import Failure, GatewayError, failure_of, internal_failure
+from outlay.gateway.management.authorise import GuardedRoute, caller
+from outlay.gateway.management.catalogue import Catalogue
+from outlay.gateway.services import Services
+
+_SPEND: Final = "outlay.gateway.management.spend"
+
+
+def make_management_app(services: Services) -> FastAPI:
+    """Build the app. It serves root paths (`/key/generate` …), `/openapi.json` and `/docs`."""
+    app = FastAPI(
+        title="Outlay",
+        version=__version__,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+        dependencies=[Security(HTTPBearer(auto_error=False)), Depends(caller)],
+    )
+    app.state.catalogue = Catalogue(services)
+    app.router.route_class = GuardedRoute
+    if find_spec(_SPEND) is not None:
+        import_module(_SPEND).add_spend_routes(app, services)
+    _answer_failures(app)
+    return app
+
+
+def _answer_failures(app: FastAPI) -> None:
+    app.add_exception_handler(OutlayError, _on_outlay_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(Exception, _on_fault)
+
+
+def _answer(failure: Failure) -> Response:
+    return JSONResponse(failure.document, failure.status, dict(failure.headers))
+
+
+async def _on_outlay_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, OutlayError)  # noqa: S101 # it is registered for these
+    return _answer(failure_of(error))
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 # it is registered for these
+    return _answer(failure_of(_invalid(error.errors()[0])))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    """What the router itself answers: 404 and 405."""
+    assert isinstance(error, HTTPException)  # noqa: S101 # it is registered for these
+    path = request.url.path[:200]
+    type, message = {
+        404: ("not_found", f"There is no route {path}: see /docs."),
+        405: ("method_not_allowed", f"{path} does not take {request.method}: see /docs."),
+    }.get(error.status_code, ("invalid_request_error", str(error.detail)))
+    return _answer(failure_of(GatewayError(error.status_code, type, message, headers=error.headers)))
+
+
+async def _on_fault(_: Request, __: Exception) -> Response:
+    return _answer(internal_failure())
+
+
+def _invalid(problem: dict[str, Any]) -> GatewayError:
+    """A field that is missing, unknown or of a wrong type. What was given may be secret."""
+    field = ".".join(str(each)[:100] for each in problem["loc"][1:] if each != "[key]")
+    what = {
+        "missing": "is missing",
+        "extra_forbidden": "is not a field of this request: leave it out",
+    }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    message = f"{field} {what}." if problem["type"] in ("missing", "extra_forbidden") else f"{field}: {what}."
+    return GatewayError(400, "invalid_request_error", message, param=field or None)
