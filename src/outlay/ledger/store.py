@@ -60,9 +60,23 @@ class Changes:
         return bool(self.periods or self.reservations or self.resolved or self.entries)
 
 
+class DaySpend(NamedTuple):
+    """What one day of UTC (counted from 1970) adds up to for one set of accounts and one model."""
+
+    day: int
+    accounts: tuple[str, ...]
+    model: str | None
+    usd_nanos: int
+    tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class EntryFilter:
-    """Which entries a report wants; None means any. Times are microseconds, `[since, until)`."""
+    """Which entries a report wants; None means any. Times are microseconds, `[since, until)`.
+
+    An entry must have one account of each group of `any_of`. The first group is looked up in the index by
+    account, so the one that fewest entries have goes first.
+    """
 
     project: str | None = None
     account: str | None = None
@@ -73,6 +87,7 @@ class EntryFilter:
     since: int | None = None
     until: int | None = None
     request_id: str | None = None
+    any_of: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +132,9 @@ class Reader(Protocol):
     ) -> list[Budget]:
         """The budgets in force (or all), by account and id."""
 
+    def budgets_after(self, project: str, account: str, budget_id: str, limit: int) -> list[Budget]:
+        """So many budgets in force, by account and id, of those after this account and id."""
+
     def budget(self, project: str, budget_id: str) -> Budget | None:
         """The budget in force with this id."""
 
@@ -138,6 +156,9 @@ class Reader(Protocol):
     def entry(self, project: str, entry_id: str) -> Entry | None:
         """One entry by its id."""
 
+    def entries_by_id(self, project: str, ids: Collection[str]) -> dict[str, Entry]:
+        """Those of these entries that exist, by id."""
+
     def entries(
         self,
         wanted: EntryFilter,
@@ -148,6 +169,14 @@ class Reader(Protocol):
         is_newest_first: bool = False,
     ) -> Iterator[Entry]:
         """The entries between two numbers that match, in the order of the journal (or the newest first)."""
+
+    def spend_by_day(
+        self, wanted: EntryFilter, *, after_seq: int = 0, before_seq: int | None = None
+    ) -> Iterator[DaySpend]:
+        """What the entries between two numbers add up to, by the day their request was admitted.
+
+        `since` and `until` bound that moment. Carried sums, grants and resets are no spend.
+        """
 
 
 class Transaction(Protocol):

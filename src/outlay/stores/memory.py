@@ -13,8 +13,18 @@ from outlay.domain.accounts import Account
 from outlay.domain.budgets import Budget, Period, PeriodKey
 from outlay.domain.entries import Entry
 from outlay.domain.reservations import Reservation
+from outlay.domain.windows import HOUR
 from outlay.ledger.clock import Clock, SystemClock, believe_clock, read_clock
-from outlay.ledger.store import CatalogueChange, Changes, ClockState, EntryFilter, ModelKey, Ref, Spend
+from outlay.ledger.store import (
+    CatalogueChange,
+    Changes,
+    ClockState,
+    DaySpend,
+    EntryFilter,
+    ModelKey,
+    Ref,
+    Spend,
+)
 
 
 @dataclass(slots=True)
@@ -354,6 +364,11 @@ class MemoryReader:
         ]
         return sorted(found, key=lambda b: (b.project, b.account, b.id, b.key))
 
+    def budgets_after(self, project: str, account: str, budget_id: str, limit: int) -> list[Budget]:
+        """Budgets by account and id, from there on."""
+        found = self.budgets(project)
+        return [each for each in found if (each.account, each.id) > (account, budget_id)][:limit]
+
     def budget(self, project: str, budget_id: str) -> Budget | None:
         """The budget in force."""
         key = self._tables.in_force.get(Ref(project, budget_id))
@@ -391,6 +406,11 @@ class MemoryReader:
         """One entry."""
         return self._tables.entries.get(Ref(project, entry_id))
 
+    def entries_by_id(self, project: str, ids: Collection[str]) -> dict[str, Entry]:
+        """Entries that exist."""
+        found = _those(self._tables.entries, [Ref(project, id) for id in ids])
+        return {ref.id: entry for ref, entry in found.items()}
+
     def entries(
         self,
         wanted: EntryFilter,
@@ -407,10 +427,29 @@ class MemoryReader:
         found.sort(key=lambda entry: entry.seq, reverse=is_newest_first)
         yield from found[:limit]
 
+    def spend_by_day(
+        self, wanted: EntryFilter, *, after_seq: int = 0, before_seq: int | None = None
+    ) -> Iterator[DaySpend]:
+        """Add up by day, accounts and model."""
+        since, until = wanted.since or 0, wanted.until
+        sums: dict[tuple[int, tuple[str, ...], str | None], tuple[int, int]] = {}
+        for entry in self.entries(replace(wanted, until=None), after_seq=after_seq, before_seq=before_seq):
+            at = entry.admitted_at
+            if entry.kind in _NO_SPEND or at < since or (until is not None and at >= until):
+                continue
+            key = (at // (24 * HOUR), entry.accounts, entry.model)
+            usd_nanos, tokens = sums.get(key, (0, 0))
+            sums[key] = (usd_nanos + (entry.usd_nanos or 0), tokens + (entry.tokens or 0))
+        for key, (usd_nanos, tokens) in sums.items():
+            yield DaySpend(*key, usd_nanos, tokens)
+
+
+_NO_SPEND = ("carry", "grant", "reset")
+
 
 def spent(entry: Entry, unit: str) -> int:
     """What an entry adds to an account's spend in a unit; a carried sum, a grant and a reset add nothing."""
-    if entry.kind in ("carry", "grant", "reset"):
+    if entry.kind in _NO_SPEND:
         return 0
     if unit == "usd":
         return entry.usd_nanos or 0
@@ -435,6 +474,7 @@ def _matches(entry: Entry, wanted: EntryFilter, after_seq: int) -> bool:
         and (wanted.since is None or entry.at >= wanted.since)
         and (wanted.until is None or entry.at < wanted.until)
         and wanted.request_id in (None, entry.request_id)
+        and all(not set(group).isdisjoint(entry.accounts) for group in wanted.any_of)
     )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Iterator
+from dataclasses import replace
+from itertools import groupby, islice
+from operator import attrgetter
 
 import apsw
 
@@ -11,8 +15,9 @@ from outlay.domain.budgets import Budget, Period
 from outlay.domain.entries import Entry
 from outlay.domain.reservations import Reservation
 from outlay.ledger.clock import Clock, read_clock
-from outlay.ledger.store import ClockState, EntryFilter, ModelKey
+from outlay.ledger.store import ClockState, DaySpend, EntryFilter, ModelKey
 from outlay.stores.sqlite import opening, rows, statements
+from outlay.stores.sqlite.finding import entry_conditions, split_groups
 
 
 class SQLiteReader:
@@ -66,6 +71,11 @@ class SQLiteReader:
         sql = statements.BUDGETS_OF_ACCOUNT if is_one else statements.ALL_BUDGETS
         return [rows.budget_of(row) for row in self._execute(sql, wanted)]
 
+    def budgets_after(self, project: str, account: str, budget_id: str, limit: int) -> list[Budget]:
+        """Budgets by account and id, from there on."""
+        bindings = {"project": project, "account": account, "id": budget_id, "limit": limit}
+        return [rows.budget_of(row) for row in self._execute(statements.BUDGETS_AFTER, bindings)]
+
     def budget(self, project: str, budget_id: str) -> Budget | None:
         """The budget in force."""
         row = self._execute(statements.BUDGET_BY_ID, (project, budget_id)).fetchone()
@@ -99,6 +109,11 @@ class SQLiteReader:
         row = self._execute(statements.ENTRY, (project, entry_id)).fetchone()
         return None if row is None else rows.entry_of(row)
 
+    def entries_by_id(self, project: str, ids: Collection[str]) -> dict[str, Entry]:
+        """Entries that exist."""
+        found = self._execute(statements.ENTRIES, {"project": project, "ids": rows.json_text([*ids])})
+        return {row[1]: rows.entry_of(row) for row in found}
+
     def entries(
         self,
         wanted: EntryFilter,
@@ -109,34 +124,44 @@ class SQLiteReader:
         is_newest_first: bool = False,
     ) -> Iterator[Entry]:
         """Entries that match."""
-        sql, bindings = _find_entries(wanted)
+        first, others = split_groups(wanted)
+        seq, start = (
+            ("found", statements.FIND_ENTRIES_OF_ACCOUNT) if first else ("seq", statements.FIND_ENTRIES)
+        )
+        conditions, bindings = entry_conditions(wanted, others, seq=seq)
         if before_seq is not None:
-            sql += " AND seq < :before_seq"
-        order = "DESC" if is_newest_first else "ASC"
-        sql += f" ORDER BY seq {order} LIMIT :limit"
+            conditions.append(f"{seq} < :before_seq")
+        order = f"ORDER BY {seq} {'DESC' if is_newest_first else 'ASC'} LIMIT :limit"
+        sql = f"{' AND '.join([start, *conditions])} {order}"
         bindings |= {"after_seq": after_seq, "before_seq": before_seq}
         bindings["limit"] = -1 if limit is None else limit
-        return (rows.entry_of(row) for row in self._execute(sql, bindings))
+        found = [self._execute(sql, bindings | {"found_account": account}) for account in first or ("",)]
+        entries = (map(rows.entry_of, each) for each in found)
+        if len(found) == 1:
+            return next(entries)
+        merged = heapq.merge(*entries, key=attrgetter("seq"), reverse=is_newest_first)
+        each_once = (next(same) for _, same in groupby(merged, attrgetter("seq")))
+        return islice(each_once, limit)
 
-
-_CONDITIONS = {
-    "project": "project = :project",
-    "account": "EXISTS (SELECT 1 FROM json_each(accounts) WHERE value = :account)",
-    "model": "model = :model",
-    "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
-    "source": "source = :source",
-    "since": "at >= :since",
-    "until": "at < :until",
-    "request_id": "request_id = :request_id",
-}
-
-
-def _find_entries(wanted: EntryFilter) -> tuple[str, dict[str, object]]:
-    bindings: dict[str, object] = {
-        name: value for name in _CONDITIONS if (value := getattr(wanted, name)) is not None
-    }
-    conditions = [_CONDITIONS[name] for name in bindings]
-    if wanted.kinds:
-        conditions.append("kind IN (SELECT value FROM json_each(:kinds))")
-        bindings["kinds"] = rows.json_text(wanted.kinds)
-    return " AND ".join([statements.FIND_ENTRIES, *conditions]), bindings
+    def spend_by_day(
+        self, wanted: EntryFilter, *, after_seq: int = 0, before_seq: int | None = None
+    ) -> Iterator[DaySpend]:
+        """Add up by day, accounts and model."""
+        first, others = split_groups(wanted)
+        conditions, bindings = entry_conditions(replace(wanted, until=None), others, seq="seq")
+        for name, operator in (("since", ">="), ("until", "<")):
+            if getattr(wanted, name) is not None:
+                conditions.append(f"admitted_at {operator} :{name}")
+                bindings[name] = getattr(wanted, name)
+        if first:
+            conditions.append(statements.OF_ACCOUNTS)
+        if before_seq is not None:
+            conditions.append("seq < :before_seq")
+        bindings |= {
+            "after_seq": after_seq,
+            "before_seq": before_seq,
+            "found_accounts": rows.json_text(first),
+        }
+        sql = f"{' AND '.join([statements.SPEND_BY_DAY, *conditions])} GROUP BY 1, 2, 3"
+        for day, accounts, model, usd_nanos, tokens in self._execute(sql, bindings):
+            yield DaySpend(day, rows.names_of(accounts), model, usd_nanos or 0, tokens or 0)

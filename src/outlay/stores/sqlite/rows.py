@@ -45,6 +45,11 @@ def names_text(names: tuple[str, ...]) -> str:
     return _encode(names).decode()
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """The tuple of names that `names_text` wrote."""
+    return _decode_names(text)
+
+
 def account_of(row: Row) -> Account:
     """The columns of statements.ACCOUNT_COLUMNS."""
     project, id, parent, name, status, detail = row[:6]

@@ -203,6 +203,14 @@ SELECT {BUDGET_COLUMNS} FROM budgets
 WHERE project = :project AND account = :account AND retired_at IS NULL ORDER BY +id
 """
 
+# A page of budgets, read off the index by account.
+BUDGETS_AFTER: Final = f"""
+SELECT {BUDGET_COLUMNS} FROM budgets
+WHERE project = :project AND retired_at IS NULL AND account >= :account
+  AND (account > :account OR id > :id)
+ORDER BY account, id LIMIT :limit
+"""
+
 ALL_PERIODS: Final = f"SELECT {PERIOD_COLUMNS} FROM periods ORDER BY budget_key, starts_at"
 
 MODEL_TOTALS: Final = """
@@ -222,3 +230,30 @@ ENTRY: Final = f"SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE project = ? AND 
 
 # Filled in with the conditions of an EntryFilter.
 FIND_ENTRIES: Final = f"SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE seq > :after_seq"
+
+# The same for one account: its numbers are read off the index in order, so that a page ends where it is
+# full. CROSS JOIN keeps the planner to it.
+FIND_ENTRIES_OF_ACCOUNT: Final = f"""
+SELECT {ENTRY_COLUMNS}, found AS seq
+FROM (SELECT seq AS found FROM entry_accounts WHERE project = :project AND account = :found_account)
+CROSS JOIN entries ON seq = found
+WHERE found > :after_seq
+"""
+
+# Numbers rise with time, so a span of time is a span of numbers, whatever else is asked.
+SEQ_SINCE: Final = "(SELECT seq FROM entries WHERE at >= :since ORDER BY at, seq LIMIT 1)"
+SEQ_UNTIL: Final = """
+coalesce((SELECT seq FROM entries WHERE at >= :until ORDER BY at, seq LIMIT 1), 9223372036854775807)
+"""
+
+# What the entries between two numbers add up to, by day, accounts and model; conditions are filled in.
+SPEND_BY_DAY: Final = """
+SELECT admitted_at / 86400000000, accounts, model, sum(usd_nanos), sum(tokens) FROM entries
+WHERE seq > :after_seq AND kind NOT IN ('carry', 'grant', 'reset')
+"""
+
+# For SPEND_BY_DAY: those that any of some accounts has.
+OF_ACCOUNTS: Final = """
+seq IN (SELECT seq FROM entry_accounts
+        WHERE project = :project AND account IN (SELECT value FROM json_each(:found_accounts)))
+"""
