@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from outlay import __version__
-from outlay.cli import audit, balance, clock, entries, litellm_import, presumed, prices
+from outlay.cli import audit, balance, budgets, clock, entries, keys, litellm_import, presumed, prices
 from outlay.cli.context import Options, remember
 from outlay.errors import InvalidValueError, OutlayError
 
@@ -36,6 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.add_typer(keys.app, name="key")
+app.add_typer(budgets.app, name="budget")
 app.command("balance")(balance.show_balances)
 app.command("entries")(entries.show_entries)
 app.command("audit")(audit.run_audit)
