@@ -10,12 +10,18 @@ from typing import Any, Final, NamedTuple
 from outlay.domain.accounts import Account, check_name
 from outlay.domain.commands import PutAccount
 from outlay.errors import InvalidValueError
-from outlay.gateway.budgeting import put_limits, remove_limits
-from outlay.gateway.directory import find_account, find_record, live
+from outlay.gateway.budgeting import budgets_of, put_limits, remove_limits
+from outlay.gateway.directory import (
+    NoSuchAccountError,
+    existing,
+    find_account,
+    key_named,
+    live,
+)
 from outlay.gateway.key_rules import KeyRules, expiry_of
+from outlay.gateway.members import ensure_member
 from outlay.gateway.records import (
     KeyRecord,
-    TeamRecord,
     check_id,
     gateway_account,
     key_account,
@@ -64,17 +70,15 @@ def make_key(
     """
     fields = rules.fill(fields)
     rules.check(fields)
-    secret = f"sk-{secrets.token_urlsafe(_RANDOM_BYTES)}" if secret is None else _check_secret(secret)
+    secret = _secret(secret)
     id = key_account(secret)
     is_blocked = fields.pop("blocked", None) is True
     with ledger.read() as reader:
-        at = reader.now()
-        if find_account(reader, id) is not None:
-            raise InvalidValueError("key: this secret was used before; take another, or have one made")
-        made = {"key_name": f"sk-...{secret[-4:]}", "created_at": at, "created_by": by}
+        _check_unused(reader, id)
+        made = {"key_name": _shown(secret), "created_at": reader.now(), "created_by": by}
         record = _changed(reader, KeyRecord(), {**fields, **made}, id=id, by=by)
     account = gateway_account(id, record, parent=_parent(record), is_blocked=is_blocked)
-    put_limits(ledger, account, record, zone=zone, by=by)
+    _put(ledger, account, record, by=by, zone=zone)
     return NewKey(secret, id, record)
 
 
@@ -97,11 +101,34 @@ def update_key(
     blocked = fields.pop("blocked", None)
     with ledger.read() as reader:
         before = existing_key(reader, id)
-        record = _changed(reader, record_of(before, KeyRecord), fields, id=id, by=by)
+        record = _changed(reader, record_of(before, KeyRecord), fields, id=before.id, by=by)
     is_blocked = before.status == "blocked" if blocked is None else blocked is True
-    account = gateway_account(id, record, parent=_parent(record), is_blocked=is_blocked)
-    put_limits(ledger, account, record, zone=zone, by=by)
+    account = gateway_account(before.id, record, parent=_parent(record), is_blocked=is_blocked)
+    _put(ledger, account, record, by=by, zone=zone)
     return account
+
+
+def regenerate_key(ledger: Ledger, id: str, *, by: str, secret: str | None = None) -> NewKey:
+    """Give a key another secret; the former opens nothing from then on. Its account and its spend stay.
+
+    Raises:
+        InvalidValueError: as `make_key`, or there is no such key.
+    """
+    secret = _secret(secret)
+    opener = key_account(secret)
+    with ledger.read() as reader:
+        _check_unused(reader, opener)
+        before, at = existing_key(reader, id), reader.now()
+    changes = {"key_name": _shown(secret), "opened_by": opener, "updated_at": at, "updated_by": by}
+    record = with_fields(record_of(before, KeyRecord), changes)
+    stand_in = KeyRecord(stands_for=before.id, is_deleted=True, created_at=at, created_by=by)
+    # The stand-in first: until the key names it, it opens nothing, and the former secret still does.
+    ledger.execute(PutAccount(gateway_account(opener, stand_in)))
+    is_blocked = before.status == "blocked"
+    ledger.execute(
+        PutAccount(gateway_account(before.id, record, parent=before.parent, is_blocked=is_blocked))
+    )
+    return NewKey(secret, before.id, record)
 
 
 def delete_key(ledger: Ledger, id: str, *, by: str) -> None:
@@ -111,21 +138,21 @@ def delete_key(ledger: Ledger, id: str, *, by: str) -> None:
         InvalidValueError: there is no such key.
     """
     with ledger.read() as reader:
-        record = record_of(existing_key(reader, id), KeyRecord)
-        gone = with_fields(record, {"is_deleted": True, "updated_at": reader.now(), "updated_by": by})
-    ledger.execute(PutAccount(gateway_account(id, gone, parent=_parent(gone))))
-    remove_limits(ledger, id, by=by)
+        key, at = existing_key(reader, id), reader.now()
+    gone = with_fields(record_of(key, KeyRecord), {"is_deleted": True, "updated_at": at, "updated_by": by})
+    ledger.execute(PutAccount(gateway_account(key.id, gone, parent=key.parent)))
+    remove_limits(ledger, key.id, by=by)
 
 
 def existing_key(reader: Reader, id: str) -> Account:
-    """Find a key that is not deleted.
+    """Find a key that is not deleted, by its own account or that of any secret it had.
 
     Raises:
-        InvalidValueError: there is none.
+        NoSuchAccountError: there is none.
     """
-    account = find_account(reader, id)
+    account = key_named(reader, id)
     if account is None or account.detail.get("is_deleted"):
-        raise InvalidValueError("key: there is no such key")
+        raise NoSuchAccountError("key", "there is no such key")
     return account
 
 
@@ -156,14 +183,16 @@ def _changed(reader: Reader, before: KeyRecord, fields: Mapping[str, Any], *, id
         holder = key_of_alias(reader, record.key_alias)
         if holder not in (None, id):
             raise InvalidValueError(f"key_alias {record.key_alias!r} is in use: take another")
-    if record.team_id != before.team_id:
-        _check_team(reader, record.team_id)
+    if record.team_id is not None:
+        existing(reader, f"team:{record.team_id}", "team_id")
     return record
 
 
-def _check_team(reader: Reader, team_id: str | None) -> None:
-    if team_id is not None and find_record(reader, f"team:{team_id}", TeamRecord) is None:
-        raise InvalidValueError(f"team_id: there is no team {team_id!r}")
+def _put(ledger: Ledger, account: Account, record: KeyRecord, *, by: str, zone: str) -> None:
+    budgets_of(account.id, record, zone=zone, at=record.created_at)  # what is wrong must change nothing
+    if record.team_id is not None and record.user_id is not None:
+        ensure_member(ledger, record.team_id, record.user_id, by=by, zone=zone)
+    put_limits(ledger, account, record, zone=zone, by=by)
 
 
 def _check_record(record: KeyRecord) -> None:
@@ -184,9 +213,20 @@ def _parent(record: KeyRecord) -> str | None:
     return None if record.user_id is None else f"user:{record.user_id}"
 
 
-def _check_secret(secret: object) -> str:
-    if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
+def _secret(given: object) -> str:
+    if given is None:
+        return f"sk-{secrets.token_urlsafe(_RANDOM_BYTES)}"
+    if not isinstance(given, str) or not _SECRET.fullmatch(given):
         raise InvalidValueError(
             "key must be sk- and 16 to 253 visible ASCII characters (or null to have one made)"
         )
-    return secret
+    return given
+
+
+def _check_unused(reader: Reader, id: str) -> None:
+    if find_account(reader, id) is not None:
+        raise InvalidValueError("key: this secret was used before; take another, or have one made")
+
+
+def _shown(secret: str) -> str:
+    return f"sk-...{secret[-4:]}"

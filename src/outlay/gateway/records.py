@@ -84,6 +84,9 @@ class KeyRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
 
     `role` is what the key may do: `llm_api` calls models, `management` manages, `read_only` reads; `default`
     calls models and reads what is its own. `allowed_routes` narrows it further.
+
+    A key whose secret was replaced stays the same account: `opened_by` is then the account of the secret that
+    opens it, and that account, deleted in itself, says by `stands_for` which key it opens.
     """
 
     key_name: str = ""
@@ -94,6 +97,8 @@ class KeyRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
     expires_at: int | None = None
     key_type: str = "default"
     allowed_routes: tuple[str, ...] = ()
+    opened_by: str | None = None
+    stands_for: str | None = None
 
 
 class UserRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
@@ -102,7 +107,6 @@ class UserRecord(Record, kw_only=True, frozen=True, omit_defaults=True):
     user_email: str | None = None
     user_alias: str | None = None
     user_role: str = "internal_user"
-    teams: tuple[str, ...] = ()
 
 
 class TeamMember(msgspec.Struct, kw_only=True, frozen=True):
