@@ -94,6 +94,30 @@ def test_spend_is_summed_by_the_day_of_admission(store: Store, clock: FakeClock)
         assert list(reader.spend_by_day(EntryFilter("p"), after_seq=1, before_seq=3)) == [first]
 
 
+def test_pages_run_on_from_block_to_block(store: Store) -> None:
+    ledger = InlineLedger(store)
+    for n in range(2_100):
+        accounts = ["user:all", "user:rare"] if n in (0, 1_022, 1_023, 2_099) else ["user:all"]
+        record(ledger, f"{n}", *accounts)
+    with store.read() as reader:
+        rare = EntryFilter("p", account="user:rare")
+        assert found(reader, rare) == ["0", "1022", "1023", "2099"]
+        assert found(reader, rare, 3, new=True) == ["2099", "1023", "1022"]
+        everything = found(reader, EntryFilter("p", any_of=(("user:all", "user:rare"),)), new=True)
+        assert everything == [f"{n}" for n in range(2_099, -1, -1)]
+        between = reader.entries(rare, after_seq=1, before_seq=1_024)
+        assert [entry.id for entry in between] == ["1022"]
+
+
+def test_a_name_that_looks_like_a_part_of_another_is_told_apart(store: Store) -> None:
+    ledger = InlineLedger(store)
+    record(ledger, "a", 'user:x"user:ada')
+    record(ledger, "b", "user:ada")
+    with store.read() as reader:
+        assert found(reader, EntryFilter("p", account="user:ada")) == ["b"]
+        assert found(reader, EntryFilter("p", account='user:x"user:ada')) == ["a"]
+
+
 def test_entries_are_found_by_their_ids(store: Store) -> None:
     ledger = InlineLedger(store)
     record(ledger, "a", "user:ada")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from itertools import groupby, islice
-from operator import attrgetter
+from itertools import chain, islice
+from typing import Final
 
 import apsw
 
@@ -17,7 +16,10 @@ from outlay.domain.reservations import Reservation
 from outlay.ledger.clock import Clock, read_clock
 from outlay.ledger.store import ClockState, DaySpend, EntryFilter, ModelKey
 from outlay.stores.sqlite import opening, rows, statements
-from outlay.stores.sqlite.finding import entry_conditions, split_groups
+from outlay.stores.sqlite.finding import entry_conditions, indexed_group
+
+BLOCK_BITS: Final = 10
+_END: Final = 2**63 - 1
 
 
 class SQLiteReader:
@@ -124,44 +126,60 @@ class SQLiteReader:
         is_newest_first: bool = False,
     ) -> Iterator[Entry]:
         """Entries that match."""
-        first, others = split_groups(wanted)
-        seq, start = (
-            ("found", statements.FIND_ENTRIES_OF_ACCOUNT) if first else ("seq", statements.FIND_ENTRIES)
-        )
-        conditions, bindings = entry_conditions(wanted, others, seq=seq)
-        if before_seq is not None:
-            conditions.append(f"{seq} < :before_seq")
-        order = f"ORDER BY {seq} {'DESC' if is_newest_first else 'ASC'} LIMIT :limit"
-        sql = f"{' AND '.join([start, *conditions])} {order}"
-        bindings |= {"after_seq": after_seq, "before_seq": before_seq}
-        bindings["limit"] = -1 if limit is None else limit
-        found = [self._execute(sql, bindings | {"found_account": account}) for account in first or ("",)]
-        entries = (map(rows.entry_of, each) for each in found)
-        if len(found) == 1:
-            return next(entries)
-        merged = heapq.merge(*entries, key=attrgetter("seq"), reverse=is_newest_first)
-        each_once = (next(same) for _, same in groupby(merged, attrgetter("seq")))
-        return islice(each_once, limit)
+        after, before = self._span(wanted, after_seq, before_seq)
+        conditions, bindings = entry_conditions(wanted)
+        order = "DESC" if is_newest_first else "ASC"
+        sql = f"{' AND '.join([statements.FIND_ENTRIES, *conditions])} ORDER BY seq {order} LIMIT :limit"
+        blocks = self._blocks(wanted, after, before)
+        if blocks is None:
+            found = self._find(sql, bindings, after, before, limit)
+        else:
+            spans = [(max(after, (b << BLOCK_BITS) - 1), min(before, (b + 1) << BLOCK_BITS)) for b in blocks]
+            spans = spans[::-1] if is_newest_first else spans
+            found = chain.from_iterable(self._find(sql, bindings, *span, limit) for span in spans)
+        return map(rows.entry_of, islice(found, limit))
 
     def spend_by_day(
         self, wanted: EntryFilter, *, after_seq: int = 0, before_seq: int | None = None
     ) -> Iterator[DaySpend]:
         """Add up by day, accounts and model."""
-        first, others = split_groups(wanted)
-        conditions, bindings = entry_conditions(replace(wanted, until=None), others, seq="seq")
+        after, before = self._span(replace(wanted, until=None), after_seq, before_seq)
+        conditions, bindings = entry_conditions(wanted)
         for name, operator in (("since", ">="), ("until", "<")):
             if getattr(wanted, name) is not None:
                 conditions.append(f"admitted_at {operator} :{name}")
                 bindings[name] = getattr(wanted, name)
-        if first:
-            conditions.append(statements.OF_ACCOUNTS)
-        if before_seq is not None:
-            conditions.append("seq < :before_seq")
-        bindings |= {
-            "after_seq": after_seq,
-            "before_seq": before_seq,
-            "found_accounts": rows.json_text(first),
-        }
-        sql = f"{' AND '.join([statements.SPEND_BY_DAY, *conditions])} GROUP BY 1, 2, 3"
+        blocks = self._blocks(wanted, after, before)
+        start = statements.SPEND_BY_DAY if blocks is None else statements.SPEND_BY_DAY_IN_BLOCKS
+        bindings |= {"after_seq": after, "before_seq": before, "blocks": rows.json_text(blocks)}
+        sql = f"{' AND '.join([start, *conditions])} GROUP BY 1, 2, 3"
         for day, accounts, model, usd_nanos, tokens in self._execute(sql, bindings):
             yield DaySpend(day, rows.names_of(accounts), model, usd_nanos or 0, tokens or 0)
+
+    def _find(
+        self, sql: str, bindings: dict[str, object], after: int, before: int, limit: int | None
+    ) -> Iterator[rows.Row]:
+        span = {"after_seq": after, "before_seq": before, "limit": -1 if limit is None else limit}
+        return iter(self._execute(sql, bindings | span))
+
+    def _span(self, wanted: EntryFilter, after: int, before: int | None) -> tuple[int, int]:
+        """The numbers between which the entries of a span of time lie; both are outside of it."""
+        before = _END if before is None else before
+        if wanted.since is not None:
+            after = max(after, (self._execute(statements.SEQ_SINCE, (wanted.since,)).get or _END) - 1)
+        if wanted.until is not None:
+            before = min(before, self._execute(statements.SEQ_SINCE, (wanted.until,)).get or _END)
+        return after, before
+
+    def _blocks(self, wanted: EntryFilter, after: int, before: int) -> list[int] | None:
+        """The blocks in which the accounts that are wanted have entries; None if it is not known."""
+        group = indexed_group(wanted)
+        if group is None:
+            return None
+        bindings: dict[str, object] = {
+            "project": wanted.project,
+            "accounts": rows.json_text(group),
+            "first": (after + 1) >> BLOCK_BITS,
+            "last": (before - 1) >> BLOCK_BITS,
+        }
+        return [row[0] for row in self._execute(statements.BLOCKS, bindings)]

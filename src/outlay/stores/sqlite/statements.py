@@ -229,31 +229,34 @@ WHERE (:project IS NULL OR project = :project) ORDER BY reserved_at, id
 ENTRY: Final = f"SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE project = ? AND id = ?"
 
 # Filled in with the conditions of an EntryFilter.
-FIND_ENTRIES: Final = f"SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE seq > :after_seq"
+FIND_ENTRIES: Final = f"SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE seq > :after_seq AND seq < :before_seq"
 
-# The same for one account: its numbers are read off the index in order, so that a page ends where it is
-# full. CROSS JOIN keeps the planner to it.
-FIND_ENTRIES_OF_ACCOUNT: Final = f"""
-SELECT {ENTRY_COLUMNS}, found AS seq
-FROM (SELECT seq AS found FROM entry_accounts WHERE project = :project AND account = :found_account)
-CROSS JOIN entries ON seq = found
-WHERE found > :after_seq
+# That an entry has one of the accounts of a group, which the name is filled in for.
+HAS_ACCOUNT: Final = """
+EXISTS (SELECT 1 FROM json_each(accounts) WHERE value IN (SELECT value FROM json_each(:{name})))
 """
 
-# Numbers rise with time, so a span of time is a span of numbers, whatever else is asked.
-SEQ_SINCE: Final = "(SELECT seq FROM entries WHERE at >= :since ORDER BY at, seq LIMIT 1)"
-SEQ_UNTIL: Final = """
-coalesce((SELECT seq FROM entries WHERE at >= :until ORDER BY at, seq LIMIT 1), 9223372036854775807)
+# The blocks of 1,024 entries in which any of some accounts has one.
+BLOCKS: Final = """
+SELECT DISTINCT block FROM account_blocks
+WHERE project = :project AND account IN (SELECT value FROM json_each(:accounts))
+  AND block BETWEEN :first AND :last
+ORDER BY block
 """
+
+# Numbers rise with time, so a span of time is a span of numbers.
+SEQ_SINCE: Final = "SELECT seq FROM entries WHERE at >= ? ORDER BY at, seq LIMIT 1"
 
 # What the entries between two numbers add up to, by day, accounts and model; conditions are filled in.
 SPEND_BY_DAY: Final = """
 SELECT admitted_at / 86400000000, accounts, model, sum(usd_nanos), sum(tokens) FROM entries
-WHERE seq > :after_seq AND kind NOT IN ('carry', 'grant', 'reset')
+WHERE seq > :after_seq AND seq < :before_seq AND kind NOT IN ('carry', 'grant', 'reset')
 """
 
-# For SPEND_BY_DAY: those that any of some accounts has.
-OF_ACCOUNTS: Final = """
-seq IN (SELECT seq FROM entry_accounts
-        WHERE project = :project AND account IN (SELECT value FROM json_each(:found_accounts)))
+# The same, of some blocks only.
+SPEND_BY_DAY_IN_BLOCKS: Final = """
+SELECT admitted_at / 86400000000, accounts, model, sum(usd_nanos), sum(tokens)
+FROM json_each(:blocks) AS block
+CROSS JOIN entries ON seq >= block.value << 10 AND seq < (block.value + 1) << 10
+WHERE seq > :after_seq AND seq < :before_seq AND kind NOT IN ('carry', 'grant', 'reset')
 """

@@ -1,22 +1,23 @@
--- Which entries belong to an account, so that its page of the journal is found without reading the rest. A
--- trigger writes it, so code that knows only an earlier schema keeps it too. Accounts that nearly every entry
--- has are left out.
-CREATE TABLE entry_accounts (
+-- In which blocks of the journal an account has entries, so that its pages are found without reading the rest.
+-- A block is 1,024 entries in order: an account that is busy costs one row a block, not one an entry. A trigger
+-- writes it, so code that knows only an earlier schema keeps it too. Accounts that nearly every block has are
+-- left out.
+CREATE TABLE account_blocks (
     project TEXT NOT NULL,
     account TEXT NOT NULL,
-    seq     INTEGER NOT NULL,
-    PRIMARY KEY (project, account, seq)
+    block   INTEGER NOT NULL,
+    PRIMARY KEY (project, account, block)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TRIGGER entries_belong_to_accounts AFTER INSERT ON entries
+CREATE TRIGGER entries_note_their_accounts AFTER INSERT ON entries
 BEGIN
-    INSERT OR IGNORE INTO entry_accounts (project, account, seq)
-    SELECT new.project, value, new.seq FROM json_each(new.accounts)
+    INSERT OR IGNORE INTO account_blocks (project, account, block)
+    SELECT new.project, value, new.seq >> 10 FROM json_each(new.accounts)
     WHERE value <> 'global' AND value NOT GLOB 'provider:*' AND value NOT GLOB 'deployment:*';
 END;
 
-INSERT OR IGNORE INTO entry_accounts (project, account, seq)
-SELECT project, value, seq FROM entries, json_each(accounts)
+INSERT OR IGNORE INTO account_blocks (project, account, block)
+SELECT DISTINCT project, value, seq >> 10 FROM entries, json_each(accounts)
 WHERE value <> 'global' AND value NOT GLOB 'provider:*' AND value NOT GLOB 'deployment:*'
 ORDER BY 1, 2, 3;
 
