@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +44,7 @@ def show_entries(
     JSON: {"entries": [{number, project, id, kind, at, admitted_at, accounts, usd, tokens, usage, source,
     provider, model, price_version, request_id, attempt, tags, reason, detail}], "next_cursor": text or null}.
     """
+    from outlay.ledger.moments import read_moment
     from outlay.ledger.reports import entries, entry_json
     from outlay.ledger.store import EntryFilter
 
@@ -70,33 +70,6 @@ def show_entries(
     _print(page.entries)
     if page.next_cursor is not None:
         typer.echo(f"There are older ones: --cursor {page.next_cursor}", err=True)
-
-
-def read_moment(text: str | None, option: str, now: int) -> int | None:
-    """Read a moment as microseconds since the epoch: an ISO date or time, or a length of time before now.
-
-    Raises:
-        InvalidValueError: it is neither.
-    """
-    from outlay.domain.windows import Window, to_micros
-
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except ValueError:
-        pass
-    try:
-        window = Window.parse(text)
-    except InvalidValueError:
-        window = Window("", "total")
-    if window.kind != "exact":
-        raise InvalidValueError(
-            f"{option} must be a date such as 2026-01-31, a time such as 2026-01-31T12:00, or how long ago, "
-            f"such as 90m, 24h or 7d; not {text!r}"
-        )
-    return now - window.length
 
 
 def _check_kinds(kinds: list[str]) -> tuple[str, ...]:
