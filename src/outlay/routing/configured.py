@@ -117,6 +117,7 @@ class ConfiguredRoutes:
 
     def __init__(self, rows: Sequence[Row], aliases: Mapping[str, Alias], environ: Mapping[str, str]) -> None:
         self._upstreams = Upstreams(environ)
+        self.aliases: Final = dict(aliases)
         self.served: Final = tuple((row, row.check(environ)) for row in rows)
         by_name: dict[str, list[Row]] = {}
         for row in rows:

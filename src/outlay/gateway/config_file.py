@@ -1,0 +1,266 @@
+"""The configuration's file: LiteLLM's own format, Outlay's settings under `outlay:`, and the environment.
+
+    load_config(Path("config.yaml"), os.environ)    what the file says
+    load_config(None, os.environ)                   the providers whose keys the environment has
+
+What the file does not say comes from the environment; a flag goes before both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from outlay.domain.windows import find_zone
+from outlay.errors import InvalidValueError
+from outlay.gateway.config import Config, Limits
+from outlay.gateway.config_budgets import global_budgets, own_budgets, provider_budgets, repeated
+from outlay.gateway.config_keys import default_key_params, upperbound_key_params
+from outlay.gateway.config_models import (
+    LEAST_SECONDS,
+    MOST_SECONDS,
+    Models,
+    build_routes,
+    read_aliases,
+    read_models,
+    read_timeouts,
+    with_timeouts,
+)
+from outlay.gateway.config_section import Report, Section, merged
+from outlay.gateway.config_yaml import read_files
+from outlay.pricing.estimate import METHODS
+from outlay.pricing.overrides import read_prices
+from outlay.providers.catalogue import PROVIDERS
+from outlay.providers.transport import Timeouts
+from outlay.settings import DATABASE_URL, Settings
+
+MASTER_KEYS: Final = ("OUTLAY_MASTER_KEY", "LITELLM_MASTER_KEY")
+DATABASE_URLS: Final = (DATABASE_URL, "DATABASE_URL")
+SECTIONS: Final = (
+    "router_settings",
+    "litellm_settings",
+    "general_settings",
+    "environment_variables",
+    "outlay",
+)
+
+_MASTER_KEY: Final = re.compile(r"[\x21-\x7e]{1,512}")
+_AS_IT_IS: Final[Mapping[str, object]] = {
+    "router_settings.routing_strategy": "simple-shuffle",
+    "router_settings.num_retries": 0,
+    "litellm_settings.num_retries": 0,
+    "litellm_settings.drop_params": False,
+    "litellm_settings.budget_reset_time": "00:00",
+}
+"""Keys that Outlay has no setting for, with the value that says what it does anyway."""
+
+
+class ConfigError(InvalidValueError):
+    """A configuration that cannot be used. `problems` are all that were found, each with file and path."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems: Final = tuple(problems)
+        count = f"{len(problems)} problems: " if len(problems) > 1 else ""
+        super().__init__(count + "; ".join(problems))
+
+
+class _Sections(NamedTuple):
+    router: Section
+    litellm: Section
+    general: Section
+    environment: Section
+    outlay: Section
+
+
+def load_config(path: Path | None, environ: Mapping[str, str], *, database_url: str | None = None) -> Config:
+    """Read the configuration.
+
+    Args:
+        path: the file; None for what the environment says.
+        environ: the environment. The file's `environment_variables` go before it.
+        database_url: a flag's, which goes before the file's and the environment's.
+
+    Raises:
+        ConfigError: a file cannot be read, or a value cannot be used. Keys that are not implemented are no
+            error: `Config.unknown` names them.
+    """
+    report = Report(dict(environ))
+    try:
+        files = read_files(path) if path is not None else []
+    except InvalidValueError as error:
+        raise ConfigError([error.message]) from error
+    tops = [Section(file.values, "", report, file=file.name) for file in files]
+    tops = tops or [Section({}, "", report, file="the environment")]
+    sections = _Sections(*(merged(tops, name) for name in SECTIONS))
+    variables = _set_variables(sections.environment, report)
+    config = _config(tops, sections, report, database_url)
+    _note_unused(variables, report)
+    if config is None or report.problems:
+        raise ConfigError(report.problems)
+    return replace(config, unknown=tuple(report.unknown))
+
+
+def _config(
+    tops: Sequence[Section], sections: _Sections, report: Report, database_url: str | None
+) -> Config | None:
+    router, litellm, general, outlay = sections.router, sections.litellm, sections.general, sections.outlay
+    zone = litellm.take_as("timezone", _zone) or "UTC"
+    timeouts = _timeouts(router, litellm, outlay)
+    models = _models(tops, report, timeouts, zone)
+    aliases = read_aliases(router)
+    where = router.at("model_group_alias") if aliases else tops[0].file
+    has_problems = bool(report.problems)
+    routes = (
+        None if has_problems else report.check(where, lambda: build_routes(models, aliases, report.environ))
+    )
+    budgets = [
+        *global_budgets(litellm, zone),
+        *provider_budgets(router, zone),
+        *(models.budgets if models else ()),
+        *own_budgets(outlay.sections("budgets"), zone),
+    ]
+    for problem in repeated(budgets):
+        report.problem(f"{tops[0].file}: {problem}")
+    fields: dict[str, Any] = {
+        "master_key": _master_key(general, report),
+        "database_url": _database_url(general, report, database_url),
+        "budgets": tuple(budgets),
+        "time_zone": zone,
+        "is_user_budget_on_team_keys": general.take_flag("apply_user_budget_to_team_keys"),
+        "budget_exceeded_status": litellm.take_choice("budget_exceeded_status_code", (422, 429, 400)),
+        "default_key_params": default_key_params(litellm, zone),
+        "upperbound_key_params": upperbound_key_params(litellm),
+        "timeouts": timeouts,
+        **_own_settings(outlay),
+    }
+    for section in (*tops, router, litellm, general, outlay):
+        _end(section)
+    if routes is None:
+        return None
+    stated = {name: value for name, value in fields.items() if value is not None}
+    return Config(routes, **stated)
+
+
+def _own_settings(outlay: Section) -> dict[str, Any]:
+    return {
+        "default_max_tokens": outlay.take_whole("default_max_tokens", least=1, most=10**9),
+        "clamp": outlay.take_choice("clamp", ("undeclared", "always")),
+        "estimate": outlay.take_choice("estimate", METHODS),
+        "prices": outlay.take_as("prices", _prices),
+        "budget_wait_seconds": outlay.take_number("budget_wait_seconds", least=0, most=600),
+        "limits": _limits(outlay.section("limits")),
+    }
+
+
+def _models(tops: Sequence[Section], report: Report, timeouts: Timeouts, zone: str) -> Models | None:
+    """The entries of all files; None without any list, for the environment's providers."""
+    lists = [top for top in tops if top.has("model_list")]
+    entries = [entry for top in lists for entry in top.sections("model_list")]
+    if lists and not entries and not report.problems:
+        lists[0].refuse(
+            "model_list", "is empty: list a model, or leave it out for the environment's providers"
+        )
+    return read_models(entries, report, timeouts=timeouts, zone=zone) if lists else None
+
+
+def _timeouts(router: Section, litellm: Section, outlay: Section) -> Timeouts:
+    request = litellm.take_number("request_timeout", least=LEAST_SECONDS, most=MOST_SECONDS)
+    timeouts = read_timeouts(router, with_timeouts(Timeouts(), first_byte_seconds=request))
+    own = outlay.section("timeouts")
+    stated = {
+        name: own.take_number(name, least=LEAST_SECONDS, most=MOST_SECONDS)
+        for name in Timeouts.__dataclass_fields__
+    }
+    own.end()
+    return with_timeouts(timeouts, **stated)
+
+
+def _limits(section: Section) -> Limits:
+    stated = {
+        "max_body_bytes": section.take_whole("max_body_bytes", least=1024, most=2**30),
+        "max_depth": section.take_whole("max_depth", least=1, most=500),
+        "max_concurrency": section.take_whole("max_concurrency", least=1, most=100_000),
+        "receive_seconds": section.take_number("receive_seconds", least=0.1, most=MOST_SECONDS),
+        "drain_seconds": section.take_number("drain_seconds", least=0, most=MOST_SECONDS),
+    }
+    section.end()
+    given: dict[str, Any] = {name: value for name, value in stated.items() if value is not None}
+    return Limits(**given)
+
+
+def _prices(value: Any, field: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidValueError(f"{field} must map provider/model to its prices")
+    for name, stated in value.items():
+        if not isinstance(name, str) or "/" not in name:
+            raise InvalidValueError(f"{field} must name provider/model or provider/*, not {name!r}")
+        read_prices(stated, f"{field}.{name}")
+    return value
+
+
+def _zone(value: Any, field: str) -> str:
+    try:
+        find_zone(value)
+    except (InvalidValueError, TypeError):  # TypeError: a list cannot be looked up
+        raise InvalidValueError(
+            f"{field} must be an IANA time zone such as Europe/Berlin, not {value!r}"
+        ) from None
+    return str(value)
+
+
+def _master_key(general: Section, report: Report) -> str | None:
+    """The file's, else the environment's."""
+    where, key = general.at("master_key"), general.take_text("master_key", is_secret=True)
+    if key is None:
+        name = next((name for name in MASTER_KEYS if report.environ.get(name, "").strip()), MASTER_KEYS[0])
+        where, key = name, report.environ.get(name, "").strip() or None
+        report.used.update(MASTER_KEYS)
+    if key is not None and not _MASTER_KEY.fullmatch(key):
+        report.problem(f"{where} must be up to 512 visible ASCII characters without spaces: take another")
+    return key
+
+
+def _database_url(general: Section, report: Report, flag: str | None) -> str | None:
+    """The flag's, else the file's, else the environment's; None for the default."""
+    where, url = general.at("database_url"), general.take_text("database_url", is_secret=True)
+    if url is None:
+        name = next((name for name in DATABASE_URLS if report.environ.get(name, "").strip()), DATABASE_URL)
+        where, url = name, report.environ.get(name, "").strip() or None
+    report.used.update(DATABASE_URLS)
+    if flag is not None:
+        where, url = "--database-url", flag
+    report.hide(url)
+    if url is not None:
+        report.check(where, lambda: Settings.from_environment({}, database_url=url))
+    return url
+
+
+def _set_variables(section: Section, report: Report) -> dict[str, str]:
+    """Put the file's `environment_variables` over the environment; give them by name → path."""
+    variables = {}
+    for name in section.left():
+        value = section.take(name, is_secret=True)
+        if isinstance(value, bool) or not isinstance(value, str | int | float | None):
+            section.refuse(name, f"must be text, not {type(value).__name__}: put it in quotes")
+        elif value is not None:
+            report.environ[name] = str(value)
+            variables[name] = section.where(name)
+    return variables
+
+
+def _note_unused(variables: Mapping[str, str], report: Report) -> None:
+    """A variable that only another program, or this process itself, would look at does nothing here."""
+    of_providers = {name for each in PROVIDERS.values() for name in (*each.key_env, *each.base_env)}
+    report.unknown += [
+        path for name, path in variables.items() if name not in report.used and name not in of_providers
+    ]
+
+
+def _end(section: Section) -> None:
+    for name in section.left():
+        if _AS_IT_IS.get(section.where(name), ...) == section.raw(name):
+            section.take(name)
+    section.end()
