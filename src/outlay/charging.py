@@ -48,6 +48,7 @@ def charge_of(
     at: int,
     own: Mapping[str, Any] | None,
     price: Price | None,
+    priced_as: tuple[str, str] | None = None,
 ) -> Charge:
     """Say what an answer is charged. It never raises on what a provider sends.
 
@@ -61,16 +62,17 @@ def charge_of(
         at: when the call was made, in microseconds.
         own: the caller's or the deployment's own price fields; None for the book's.
         price: the standard price it was admitted with; None if it is not known.
+        priced_as: the provider and the model whose price and vocabulary count; None for the target's.
     """
-    metered = _raised(_metered(reading, body, target, bound=bound, book=book), bound)
+    provider, model = priced_as or (target.provider.id, target.model)
+    metered = _raised(_metered(reading, body, target, provider, model, bound=bound, book=book), bound)
     usage = metered.usage
     version = None if price is None else price.version
     if usage is None:
         held = 0 if bound is None else bound.token_bound(cap)
         return Charge(None, held, {}, metered.source, version, metered.is_disputed, metered.claimed)
     try:
-        provider, tier = target.provider.id, reading.service_tier
-        served = served_price(book, provider, target.model, tier, at=at, own=own or None)
+        served = served_price(book, provider, model, reading.service_tier, at=at, own=own or None)
         nanos: int | None = served.cost(usage)
     except PriceUnknownError:
         nanos = None
@@ -86,12 +88,18 @@ def charge_of(
 
 
 def _metered(
-    reading: Reading, body: Mapping[str, Any], target: Target, *, bound: Estimate | None, book: PriceBook
+    reading: Reading,
+    body: Mapping[str, Any],
+    target: Target,
+    provider: str,
+    model: str,
+    *,
+    bound: Estimate | None,
+    book: PriceBook,
 ) -> Metered:
-    provider, model = target.provider, target.model
-    window = book.context_window(provider.id, model)
+    window = book.context_window(provider, model)
     answers = max(1, bound.output_multiplier if bound else 1)
-    is_seen = provider.quirks.is_reasoning_streamed or not book.is_reasoning(provider.id, model)
+    is_seen = target.provider.quirks.is_reasoning_streamed or not book.is_reasoning(provider, model)
     most = ABSURD if window is None else 2 * window * answers
 
     def metered(counted: Usage | None) -> Metered:
@@ -99,7 +107,7 @@ def _metered(
             reading.claim, counted=counted, has_text=reading.has_text, can_count=is_seen, most_tokens=most
         )
 
-    output = _count_output(reading, provider.id, model)
+    output = _count_output(reading, provider, model)
     if output is None:
         return metered(None)
     if bound is not None and bound.quality == "exact":
@@ -107,7 +115,7 @@ def _metered(
         if not likely.is_disputed:  # the bound is no less than our count, which need not be made
             return likely
     try:
-        return metered(Usage.of(count_input(body, provider.id, model), output))
+        return metered(Usage.of(count_input(body, provider, model), output))
     except (InvalidValueError, TypeError):  # the provider took what we cannot count
         return metered(None)
 

@@ -68,7 +68,7 @@ def decide_reserve(
     refusals = [line for line in lines if not _admits(line, output_tokens)]
     if refusals:
         return Decision(_refuse(command, refusals, lines, output_tokens))
-    periods, holds, alerts, remaining, is_limited = [], [], [], None, False
+    periods, holds, alerts, remaining, is_limited, first = [], [], [], None, False, None
     for budget, period, fixed, per_output_token, room in lines:
         needed = fixed + per_output_token * output_tokens
         key, starts_at, ends_at, granted, reserved, settled, overrun = period
@@ -81,6 +81,8 @@ def decide_reserve(
             is_limited = True
             if budget.unit == "usd":
                 remaining = room - needed if remaining is None else min(remaining, room - needed)
+                if first is None and budget.account == command.accounts[0]:
+                    first = settled, budget.limit + granted
     amounts = {
         unit: amount.fixed + amount.per_output_token * output_tokens
         for unit, amount in command.amounts.items()
@@ -110,6 +112,7 @@ def decide_reserve(
         remaining_nanos=None if remaining is None else max(remaining, 0),
         alerts=tuple(alerts),
         is_limited=is_limited,
+        first_budget=first,
     )
     return Decision(outcome, periods, reservation)
 

@@ -23,7 +23,8 @@ class Reserved(NamedTuple):
 
     `output_cap` is the granted number of output tokens per answer. `remaining_nanos` is what the tightest
     usd budget has left after this hold, None without one. `is_limited` says that a budget that can refuse
-    counts its money or its tokens, so that the cap must be obeyed; a repeat does not say.
+    counts its money or its tokens, so that the cap must be obeyed. `first_budget` has the settled nanos and the
+    limit of the first usd budget of the command's first account. A repeat says neither.
     """
 
     reservation_id: str
@@ -34,6 +35,7 @@ class Reserved(NamedTuple):
     remaining_nanos: int | None = None
     alerts: tuple[Alert, ...] = ()
     is_limited: bool = False
+    first_budget: tuple[int, int] | None = None
 
 
 class Refusal(NamedTuple):

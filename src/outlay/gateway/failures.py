@@ -6,11 +6,32 @@ The shape is OpenAI's `{"error": {"message", "type", "param", "code", …}}` wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from outlay.errors import OutlayError
+from outlay.errors import (
+    AccountBlockedError,
+    AlreadyResolvedError,
+    BudgetExceededError,
+    CostUnboundedError,
+    IdempotencyConflictError,
+    InvalidValueError,
+    LedgerBusyError,
+    LedgerStaleError,
+    LedgerUnavailableError,
+    OutlayError,
+    PriceUnknownError,
+    ProviderAuthError,
+    ProviderError,
+    ProviderFailedError,
+    ProviderRejectedError,
+    ProviderTimeoutError,
+    ReservationNotFoundError,
+    StoreError,
+    UnknownUserError,
+)
+from outlay.providers.body import decode_object
 
 
 class GatewayError(OutlayError):
@@ -49,3 +70,115 @@ class Failure:
     status: int
     document: dict[str, Any]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+_BUSY: Final = "Too many requests wait for the ledger, so nothing was sent: try again."
+_STORE: Final = ("ledger_unavailable", "The ledger cannot be used, so nothing was sent: try again shortly.")
+
+
+def failure_of(error: OutlayError) -> Failure:
+    """The answer to any error of Outlay's."""
+    if isinstance(error, GatewayError):
+        facts = (error.error_code, error.param, error.facts, error.headers)
+        return _failure(error.status, error.type, error.message, *facts)
+    if isinstance(error, ProviderError):
+        return _of_provider(error)
+    for kinds, answered in _ANSWERS:
+        if isinstance(error, kinds):
+            return answered(error)
+    return internal_failure()
+
+
+def internal_failure() -> Failure:
+    """The answer to a fault of the gateway's own: it says nothing of it."""
+    return _failure(500, "internal_error", "The gateway failed; its log says how. Nothing more was sent.")
+
+
+def anthropic_document(failure: Failure, request_id: str) -> dict[str, Any]:
+    """The same failure in Anthropic's shape: https://docs.anthropic.com/en/api/errors"""
+    error = failure.document.get("error")
+    if failure.document.get("type") == "error" or not isinstance(error, dict):
+        return failure.document
+    named = _ANTHROPIC_TYPES.get(
+        failure.status, "invalid_request_error" if failure.status < 500 else "api_error"
+    )
+    facts = {name: value for name, value in error.items() if name not in ("type", "param")}
+    return {
+        "type": "error",
+        "error": {"type": named, "reason": error.get("type"), **facts},
+        "request_id": request_id,
+    }
+
+
+_ANTHROPIC_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+
+
+def _of_provider(error: ProviderError) -> Failure:
+    if isinstance(error, ProviderAuthError):
+        return _failure(
+            502,
+            "provider_auth_error",
+            "The provider refused the gateway's credential: the operator must check its API key.",
+        )
+    if isinstance(error, ProviderTimeoutError):
+        return _failure(504, "provider_timeout", error.message)
+    passed_on: dict[str, str] = {name: error.headers[name] for name in _PASSED_ON if name in error.headers}
+    if isinstance(error, ProviderRejectedError | ProviderFailedError) and error.status is not None:
+        document = decode_object(error.body.encode())
+        if document is not None:
+            return Failure(error.status, document, passed_on)
+        return _failure(error.status, "provider_error", error.message, headers=passed_on)
+    return _failure(502, "provider_error", error.message)
+
+
+_PASSED_ON: Final = ("retry-after", "retry-after-ms", "x-should-retry")
+
+
+def _unavailable(type: str, message: str) -> Failure:
+    return _failure(503, type, message, headers={"retry-after": "1"})
+
+
+def _failure(
+    status: int,
+    type: str,
+    message: str,
+    error_code: str | None = None,
+    param: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Failure:
+    error = {"message": message, "type": type, "param": param, "code": error_code or type, **(facts or {})}
+    return Failure(status, {"error": error}, headers or {})
+
+
+_ANSWERS: Final[tuple[tuple[tuple[type[OutlayError], ...], Callable[[OutlayError], Failure]], ...]] = (
+    ((LedgerBusyError,), lambda _: _unavailable("ledger_busy", _BUSY)),
+    ((StoreError, LedgerUnavailableError, LedgerStaleError), lambda _: _unavailable(*_STORE)),
+    ((InvalidValueError,), lambda error: _failure(400, "invalid_request_error", error.message)),
+    (
+        (IdempotencyConflictError, AlreadyResolvedError),
+        lambda error: _failure(409, "conflict", error.message, error.code),
+    ),
+    (
+        (PriceUnknownError, CostUnboundedError, AccountBlockedError),
+        lambda error: _failure(403, error.code, error.message),
+    ),
+    (
+        (BudgetExceededError,),
+        lambda error: _failure(402, error.code, error.message, headers={"x-should-retry": "false"}),
+    ),
+    (
+        (UnknownUserError, ReservationNotFoundError),
+        lambda error: _failure(404, "not_found", error.message, error.code),
+    ),
+)
+"""What each kind of error is answered; the first kind that fits."""

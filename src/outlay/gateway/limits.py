@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections.abc import Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,8 +14,6 @@ from outlay.gateway.failures import GatewayError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-Headers = list[tuple[bytes, bytes]]
 
 _CLOSE: Final = {"connection": "close"}
 _LINGER_SECONDS: Final = 5.0
@@ -30,7 +29,7 @@ class ClientGoneError(OutlayError):
     code = "client_gone"
 
 
-async def read_body(receive: Receive, headers: Headers, limits: Limits) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Limits) -> bytes:
     """Read a request's body.
 
     Raises:
@@ -39,7 +38,7 @@ async def read_body(receive: Receive, headers: Headers, limits: Limits) -> bytes
     """
     declared = _declared_length(headers)
     if declared > limits.max_body_bytes:
-        if not any(name == b"expect" for name, _ in headers):
+        if b"expect" not in headers:
             await _linger(receive, min(declared, 2 * limits.max_body_bytes), limits)
         raise _too_large(limits)
     try:
@@ -78,20 +77,17 @@ async def _read(receive: Receive, limits: Limits) -> bytes:
         message = await receive()
 
 
-def _declared_length(headers: Headers) -> int:
-    length = 0
-    for name, value in headers:
-        if name == b"content-length":
-            if not value.isdigit():  # bytes: ASCII digits only
-                raise GatewayError(
-                    400,
-                    "invalid_request_error",
-                    "Content-Length must be a whole number.",
-                    param="content-length",
-                    headers=_CLOSE,
-                )
-            length = int(value)
-    return length
+def _declared_length(headers: Mapping[bytes, bytes]) -> int:
+    value = headers.get(b"content-length", b"0")
+    if not value.isdigit():  # bytes: ASCII digits only
+        raise GatewayError(
+            400,
+            "invalid_request_error",
+            "Content-Length must be a whole number.",
+            param="content-length",
+            headers=_CLOSE,
+        )
+    return int(value)
 
 
 async def _linger(receive: Receive, most_bytes: int, limits: Limits) -> None:
@@ -179,7 +175,7 @@ class Limited:
             await self._app(scope, receive, send)
             return
         try:
-            body = await read_body(receive, scope["headers"], self._limits)
+            body = await read_body(receive, dict(scope["headers"]), self._limits)
             check_depth(body, self._limits.max_depth)
         except ClientGoneError:
             return

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from outlay.domain.commands import Settle, Void
 from outlay.gateway.config import Config
+from outlay.gateway.idempotency import Replays
 from outlay.gateway.keyring import Keyring
 from outlay.gateway.metrics import Metrics
 from outlay.gateway.running import Running
@@ -31,5 +34,7 @@ class Services:
     metrics: Metrics
     running: Running
     instance: str = ""
+    unsettled: deque[Settle | Void] = field(default_factory=lambda: deque(maxlen=10_000))
+    replays: Replays = field(default_factory=Replays)
     new_id: Callable[[], str] = new_id
-    random: Random = field(default_factory=lambda: Random(secrets.randbits(64)))
+    random: Random = field(default_factory=lambda: Random(secrets.randbits(64)))  # noqa: S311 # it spreads load, and guards nothing

@@ -83,7 +83,7 @@ def _request(target: Target, path: str, body: Mapping[str, Any], headers: Mappin
         "accept-encoding": "identity",
         "user-agent": "outlay",
         "anthropic-version": VERSION,
-        **{name: _passable(name, headers[name]) for name in PASSED_HEADERS if headers.get(name)},
+        **{name: passable(name, headers[name]) for name in PASSED_HEADERS if headers.get(name)},
     }
     if target.credential:
         sent["x-api-key"] = target.credential
@@ -124,8 +124,12 @@ def read_usage(
     return _claim(usage) if isinstance(usage, Mapping) else {}
 
 
-def _passable(name: str, value: str) -> str:
-    """Check a header of the caller's; it may have spaces behind its commas, which are left out."""
+def passable(name: str, value: str) -> str:
+    """Check a header of the caller's; it may have spaces behind its commas, which are left out.
+
+    Raises:
+        InvalidValueError: it cannot be passed on.
+    """
     value = value.replace(" ", "")
     if not _PASSABLE.fullmatch(value):
         raise InvalidValueError(

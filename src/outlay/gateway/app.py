@@ -1,0 +1,81 @@
+"""App: the gateway as one ASGI application. Hot endpoints first, then the management API."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from outlay.errors import LedgerError, StoreError
+from outlay.gateway.build import open_books
+from outlay.gateway.counting import count
+from outlay.gateway.door import Door
+from outlay.gateway.limits import Limited
+from outlay.gateway.management.app import make_management_app
+from outlay.gateway.pipeline import handle
+from outlay.gateway.services import Services
+from outlay.gateway.settle import settle_late
+from outlay.gateway.views import view_routes
+from outlay.pricing.caps import Endpoint
+
+log = logging.getLogger("outlay")
+
+PATHS: Final[tuple[tuple[Endpoint, tuple[str, ...]], ...]] = (
+    ("chat", ("/v1/chat/completions", "/chat/completions")),
+    ("messages", ("/v1/messages",)),
+    ("responses", ("/v1/responses", "/responses")),
+    ("embeddings", ("/v1/embeddings", "/embeddings")),
+    ("completions", ("/v1/completions", "/completions")),
+)
+"""What callers use, and LiteLLM's names for it without `/v1`."""
+SWEEP_SECONDS: Final = 5.0
+"""How often what is due expires, and what could not be settled is tried again, when nobody calls."""
+
+
+def make_app(services: Services) -> Starlette:
+    """Make the application. Its lifespan opens the ledger and drains it at the end."""
+    doors = [
+        Route(path, Door(services, endpoint, handle), methods=["POST"])
+        for endpoint, paths in PATHS
+        for path in paths
+    ]
+    counting = Route("/v1/messages/count_tokens", Door(services, "messages", count), methods=["POST"])
+    app = Starlette(routes=[*doors, counting, *view_routes(services)], lifespan=lambda _: _life(services))
+    app.router.redirect_slashes = False  # a redirect would lead to whatever Host the caller named
+    app.router.default = Limited(make_management_app(services), services.config.limits)
+    return app
+
+
+@asynccontextmanager
+async def _life(services: Services) -> AsyncIterator[None]:
+    """Open the books; at the end let what runs come to its end, then close everything."""
+    await asyncio.to_thread(open_books, services)
+    sweeping = asyncio.create_task(_sweep(services))
+    try:
+        yield
+    finally:
+        left = await services.running.drain(services.config.limits.drain_seconds)
+        if left:
+            log.warning("%d calls were still running: what they hold is presumed when it expires", left)
+        sweeping.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeping
+        await settle_late(services)
+        await services.transport.close()
+        await asyncio.to_thread(services.ledger.close)
+
+
+async def _sweep(services: Services) -> None:
+    """Expire what is due while nobody calls."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await settle_late(services)
+            await asyncio.to_thread(services.ledger.sweep)
+        except (LedgerError, StoreError) as error:
+            log.warning("could not sweep: %s", error)

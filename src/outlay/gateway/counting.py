@@ -1,0 +1,29 @@
+"""Counting: `/v1/messages/count_tokens`, which bills nothing and holds nothing."""
+
+from __future__ import annotations
+
+from outlay.errors import OutlayError
+from outlay.gateway.answer import pass_through, refuse
+from outlay.gateway.authenticate import authenticate
+from outlay.gateway.entitle import entitle
+from outlay.gateway.exchange import Exchange
+from outlay.gateway.limits import ClientGoneError
+from outlay.gateway.parse import parse
+from outlay.gateway.route import route
+from outlay.providers.wires import anthropic
+
+
+async def count(exchange: Exchange) -> None:
+    """Ask the provider, and send its answer on."""
+    try:
+        authenticate(exchange, is_fresh=True)
+        await parse(exchange)
+        entitle(exchange)
+        route(exchange)
+        request = anthropic.build_count(exchange.route.target, exchange.body, exchange.upstream_headers)
+        answer = await exchange.services.transport.send(request, timeouts=exchange.timeouts)
+        await pass_through(exchange, answer)
+    except ClientGoneError:
+        return
+    except OutlayError as error:
+        await refuse(exchange, error)

@@ -1,0 +1,68 @@
+"""Door: where a caller's request comes in, unless there are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from outlay.gateway.answer import refuse
+from outlay.gateway.exchange import Exchange
+from outlay.gateway.failures import GatewayError
+from outlay.gateway.services import Services
+from outlay.pricing.caps import Endpoint
+
+_SINGLE: Final = frozenset(
+    {b"authorization", b"x-api-key", b"x-litellm-api-key", b"idempotency-key", b"content-length"}
+)
+"""Headers that must not be there twice: who reads the first and who reads the last would differ."""
+
+
+class Door:
+    """An ASGI app for one endpoint: an exchange for each request."""
+
+    def __init__(
+        self, services: Services, endpoint: Endpoint, serve: Callable[[Exchange], Awaitable[None]]
+    ) -> None:
+        self._services = services
+        self._endpoint: Endpoint = endpoint
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        services, given = self._services, scope["headers"]
+        headers: dict[bytes, bytes] = dict(given)
+        exchange = Exchange(services, self._endpoint, headers, receive, send)
+        metrics = services.metrics
+        if metrics.in_flight >= services.config.limits.max_concurrency:
+            await refuse(exchange, _too_many(services.config.limits.max_concurrency))
+            return
+        if len(headers) != len(given) and (name := _doubled(given)):
+            await refuse(exchange, _ambiguous(name))
+            return
+        metrics.in_flight += 1
+        try:
+            await self._serve(exchange)
+        finally:
+            metrics.in_flight -= 1
+
+
+def _doubled(given: list[tuple[bytes, bytes]]) -> str:
+    names = [name for name, _ in given if name in _SINGLE]
+    return next((name.decode() for name in names if names.count(name) > 1), "")
+
+
+def _ambiguous(name: str) -> GatewayError:
+    return GatewayError(
+        400, "invalid_request_error", f"The header {name} is there twice: send it once.", param=name
+    )
+
+
+def _too_many(most: int) -> GatewayError:
+    return GatewayError(
+        503,
+        "gateway_busy",
+        f"{most} requests are under way, which is all that outlay.limits.max_concurrency allows: try again.",
+        headers={"retry-after": "1"},
+    )

@@ -1,0 +1,70 @@
+"""Estimate: the most that the request can cost, before it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
+from outlay.gateway.exchange import Exchange
+from outlay.gateway.parse import invalid
+from outlay.pricing.book import price_from_fields
+from outlay.pricing.estimate import Estimate
+from outlay.pricing.estimate import estimate as bound_of
+from outlay.pricing.price import Price
+
+_LONG_BYTES: Final = 100_000
+"""A longer body is measured on a thread, so that others need not wait."""
+_FREE: Final = price_from_fields({"free": True})
+
+
+async def estimate(exchange: Exchange, *, counted_input_tokens: int | None = None) -> None:
+    """Bound the request; without a price only its tokens, without a bound say why.
+
+    Raises:
+        GatewayError: 400, naming a field that the provider would misread.
+    """
+    exchange.price = _price(exchange)
+    price = exchange.price or _FREE
+    try:
+        if exchange.size > _LONG_BYTES:
+            exchange.bound = await asyncio.to_thread(_bound, exchange, price, counted_input_tokens)
+        else:
+            exchange.bound = _bound(exchange, price, counted_input_tokens)
+    except CostUnboundedError as error:
+        exchange.unbounded_reason = error.message
+    except PriceUnknownError:
+        exchange.price = None
+        exchange.bound = _bound(exchange, _FREE, counted_input_tokens)
+    except InvalidValueError as error:
+        raise invalid(error.message) from error
+
+
+def _price(exchange: Exchange) -> Price | None:
+    deployment = exchange.route
+    provider, model = deployment.priced_as
+    try:
+        return exchange.services.book.price(
+            provider,
+            model,
+            at=exchange.at,
+            own=deployment.own_price or None,
+        )
+    except PriceUnknownError:
+        return None
+
+
+def _bound(exchange: Exchange, price: Price, counted_input_tokens: int | None) -> Estimate:
+    config = exchange.services.config
+    provider, model = exchange.route.priced_as
+    return bound_of(
+        exchange.body,
+        endpoint=exchange.endpoint,
+        provider=provider,
+        model=model,
+        price=price,
+        book=exchange.services.book,
+        method=config.estimate,
+        default_max_tokens=config.default_max_tokens,
+        counted_input_tokens=counted_input_tokens,
+    )

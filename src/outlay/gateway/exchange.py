@@ -1,0 +1,159 @@
+"""Exchange: one request on its way through the gateway. Each stage adds what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from time import monotonic
+from typing import Any, Literal
+
+from outlay.charging import Charge
+from outlay.domain.outcomes import Reserved
+from outlay.gateway.idempotency import Claimed
+from outlay.gateway.principal import Principal
+from outlay.gateway.services import Services
+from outlay.pricing.caps import Endpoint
+from outlay.pricing.estimate import Estimate
+from outlay.pricing.price import Price
+from outlay.providers.transport import Timeouts
+from outlay.providers.wires import Reading
+from outlay.routing.deployments import Deployment, ModelGroup
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+State = Literal["unsent", "sent", "settled", "voided"]
+
+
+class Exchange:
+    """One request, its way, and its answer. Times are `monotonic()` seconds, but `at`: µs since the epoch.
+
+    What stands under a stage's name is set when that stage is done.
+    """
+
+    __slots__ = (
+        "accounts",
+        "at",
+        "body",
+        "bound",
+        "cap",
+        "charge",
+        "claimed",
+        "customer",
+        "delivered",
+        "deployment",
+        "digest",
+        "endpoint",
+        "first_chunk_at",
+        "group",
+        "headers",
+        "hold_micros",
+        "is_client_gone",
+        "is_cost_asked",
+        "is_stream",
+        "is_usage_asked",
+        "kept_headers",
+        "opened_at",
+        "price",
+        "principal",
+        "reading",
+        "receive",
+        "request_id",
+        "reservation_id",
+        "reserved",
+        "reserved_at",
+        "send",
+        "sent_at",
+        "sent_body",
+        "sent_cap",
+        "services",
+        "size",
+        "started_at",
+        "state",
+        "status",
+        "tags",
+        "unbounded_reason",
+        "upstream_headers",
+        "upstream_seconds",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        endpoint: Endpoint,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self.services = services
+        self.endpoint: Endpoint = endpoint
+        self.headers = headers
+        self.receive = receive
+        self.send = send
+        self.started_at = monotonic()
+        self.at = services.clock.wall()
+        self.request_id = services.new_id()
+        # authenticate
+        self.principal: Principal | None = None
+        # parse
+        self.body: dict[str, Any] = {}
+        self.size = 0
+        self.digest = ""
+        self.is_stream = False
+        self.is_usage_asked = self.is_cost_asked = False
+        self.customer: str | None = None
+        self.tags: tuple[str, ...] = ()
+        self.upstream_headers: dict[str, str] | None = None
+        self.claimed: Claimed | None = None
+        # entitle, route
+        self.group: ModelGroup | None = None
+        self.deployment: Deployment | None = None
+        # estimate
+        self.price: Price | None = None
+        self.bound: Estimate | None = None
+        self.unbounded_reason: str | None = None
+        # reserve
+        self.accounts: tuple[str, ...] = ()
+        self.reservation_id = ""
+        self.reserved: Reserved | None = None
+        self.reserved_at = self.hold_micros = 0
+        self.cap = 0
+        self.sent_cap: int | None = None
+        # send
+        self.state: State = "unsent"
+        self.sent_body: dict[str, Any] = {}
+        self.sent_at = self.opened_at = self.first_chunk_at = 0.0
+        self.upstream_seconds = 0.0
+        # meter
+        self.reading: Reading | None = None
+        self.charge: Charge | None = None
+        # answer
+        self.status = 0
+        self.is_client_gone = False
+        self.delivered: list[bytes] | None = None
+        self.kept_headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def route(self) -> Deployment:
+        """The deployment, once it is picked."""
+        assert self.deployment is not None  # noqa: S101 # `route` comes before all that ask
+        return self.deployment
+
+    @property
+    def model(self) -> str:
+        """The public name of the model, once it is known."""
+        return "" if self.group is None else self.group.name
+
+    @property
+    def who(self) -> Principal:
+        """The principal, once it is known."""
+        assert self.principal is not None  # noqa: S101 # `authenticate` comes first
+        return self.principal
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The upstream's timeouts: the deployment's own, or the gateway's."""
+        return self.route.timeouts or self.services.config.timeouts
+
+    def seconds(self) -> float:
+        """How long the request has taken so far."""
+        return monotonic() - self.started_at

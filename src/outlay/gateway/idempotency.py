@@ -1,0 +1,242 @@
+"""Idempotency: a request that is sent twice under one `Idempotency-Key` reaches its provider once.
+
+After the IETF draft (https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/): the same
+answer again from memory for ten minutes; 409 while the first is under way, and 409 `already_completed` with
+the charge when its answer is gone; 422 for another body. A key whose request was proved not to be billed (it
+was refused, or its provider answered with an error) is free again.
+
+The reservation's id is made of the key, so that the ledger knows it after a restart and on every node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from outlay.domain.entries import Entry
+from outlay.domain.money import usd_text
+from outlay.gateway.config import PROJECT
+from outlay.gateway.failures import GatewayError
+from outlay.ledger.store import Reader
+
+if TYPE_CHECKING:
+    from outlay.gateway.exchange import Exchange
+
+HEADER: Final = b"idempotency-key"
+KEPT_SECONDS: Final = 600.0
+_LONGEST_KEY: Final = 255
+_MOST_BYTES: Final = 64 * 2**20
+_MOST_ANSWER_BYTES: Final = 2**20
+_MOST_TRIES: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An answer as it was sent: its status, its headers, the pieces of its body."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    pieces: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return sum(map(len, self.pieces))
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A key in use: by the request with this digest; its answer once there is one."""
+
+    name: str
+    digest: str
+    attempt: int = 1
+    is_done: bool = False
+    done_at: float = 0.0
+    stored: Stored | None = None
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request: the same for the same key and body."""
+        return f"req-{hashlib.sha256(f'{self.name} {self.digest}'.encode()).hexdigest()[:32]}"
+
+    @property
+    def reservation_id(self) -> str:
+        """The id of the reservation of this attempt."""
+        return f"{self.name}-{self.attempt}"
+
+
+class Replays:
+    """The keys in use and the answers kept, in memory."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._claims: OrderedDict[str, Claimed] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, name: str) -> Claimed | None:
+        """The claim on a key, if there is one that still counts."""
+        self._forget_old()
+        return self._claims.get(name)
+
+    def put(self, claimed: Claimed) -> None:
+        """Claim a key."""
+        self._claims[claimed.name] = claimed
+
+    def finish(self, claimed: Claimed, stored: Stored | None) -> None:
+        """The request came to its end: keep its answer, if it is not too long."""
+        claimed.is_done, claimed.done_at = True, self._clock()
+        if stored is not None and stored.size <= _MOST_ANSWER_BYTES:
+            claimed.stored = stored
+            self._bytes += stored.size
+        self._claims.move_to_end(claimed.name)
+
+    def release(self, claimed: Claimed) -> None:
+        """The request was not billed: the key may be used again."""
+        if self._claims.get(claimed.name) is claimed:
+            del self._claims[claimed.name]
+
+    def _forget_old(self) -> None:
+        ended = self._clock() - KEPT_SECONDS
+        for name, claimed in list(self._claims.items()):
+            if not claimed.is_done:
+                continue
+            if claimed.done_at > ended and self._bytes <= _MOST_BYTES:
+                break
+            self._bytes -= 0 if claimed.stored is None else claimed.stored.size
+            del self._claims[name]
+
+
+def claim(exchange: Exchange) -> Stored | None:
+    """Claim the request's key, if it has one; give the first answer if this is a repeat.
+
+    Raises:
+        GatewayError: 400, 409 or 422.
+        StoreError: the database cannot be read.
+    """
+    given = exchange.headers.get(HEADER)
+    if given is None:
+        return None
+    key = given.strip()
+    if not 0 < len(key) <= _LONGEST_KEY:
+        raise GatewayError(
+            400,
+            "invalid_request_error",
+            f"Idempotency-Key must have 1 to {_LONGEST_KEY} bytes.",
+            param="Idempotency-Key",
+        )
+    scope = f"{exchange.who.account} {exchange.endpoint} ".encode()
+    wanted = Claimed(f"idem-{hashlib.sha256(scope + key).hexdigest()[:40]}", exchange.digest)
+    exchange.request_id = wanted.request_id
+    replays = exchange.services.replays
+    first = replays.get(wanted.name)
+    if first is not None:
+        return _repeat(exchange, first, wanted)
+    replays.put(wanted)
+    try:
+        with exchange.services.ledger.read() as reader:
+            wanted.attempt = _free_attempt(reader, wanted)
+    except BaseException:
+        replays.release(wanted)
+        raise
+    exchange.claimed = wanted
+    return None
+
+
+def reservation_id(exchange: Exchange) -> str:
+    """The id of the exchange's reservation: made of its key, or its own."""
+    return exchange.request_id if exchange.claimed is None else exchange.claimed.reservation_id
+
+
+def conflict(exchange: Exchange) -> GatewayError:
+    """What to answer when the ledger knows the reservation: another node has it, or one that died."""
+    claimed = exchange.claimed
+    assert claimed is not None  # noqa: S101 # no other id is used twice
+    with exchange.services.ledger.read() as reader:
+        entry = reader.entry(PROJECT, claimed.reservation_id)
+        if entry is not None:
+            return _completed(entry) if entry.request_id == claimed.request_id else _other_body()
+        pending = {each.id: each for each in reader.reservations(PROJECT)}.get(claimed.reservation_id)
+    is_same = pending is None or pending.request_id == claimed.request_id
+    return _in_progress() if is_same else _other_body()
+
+
+def release(exchange: Exchange) -> None:
+    """The request was not billed: its key is free."""
+    if exchange.claimed is not None:
+        exchange.services.replays.release(exchange.claimed)
+
+
+def finish(exchange: Exchange, stored: Stored | None) -> None:
+    """The request may have been billed: its key is used up."""
+    if exchange.claimed is not None and not exchange.claimed.is_done:
+        exchange.services.replays.finish(exchange.claimed, stored)
+
+
+def _repeat(exchange: Exchange, first: Claimed, wanted: Claimed) -> Stored:
+    if first.digest != wanted.digest:
+        raise _other_body()
+    if not first.is_done:
+        raise _in_progress()
+    if first.stored is not None:
+        return first.stored
+    with exchange.services.ledger.read() as reader:
+        entry = reader.entry(PROJECT, first.reservation_id)
+    raise _in_progress() if entry is None else _completed(entry)
+
+
+def _free_attempt(reader: Reader, wanted: Claimed) -> int:
+    """Which attempt this is: those before it were proved not to be billed."""
+    for attempt in range(1, _MOST_TRIES):
+        entry = reader.entry(PROJECT, f"{wanted.name}-{attempt}")
+        if entry is None:
+            return attempt
+        if entry.request_id != wanted.request_id:
+            raise _other_body()
+        if entry.kind != "void":
+            raise _completed(entry)
+    raise _other_body()
+
+
+def _in_progress() -> GatewayError:
+    return GatewayError(
+        409,
+        "idempotency_error",
+        "A request with this Idempotency-Key is under way, or ended without an answer that is known: "
+        "try again later.",
+        param="Idempotency-Key",
+        error_code="request_in_progress",
+        headers={"retry-after": "2"},
+    )
+
+
+def _completed(entry: Entry) -> GatewayError:
+    nanos = entry.usd_nanos
+    facts: dict[str, Any] = {
+        "request_id": entry.request_id,
+        "cost": None if nanos is None else usd_text(nanos),
+    }
+    return GatewayError(
+        409,
+        "idempotency_error",
+        "The request with this Idempotency-Key was served and charged; its answer is no longer kept. "
+        "Use a new key for a new request.",
+        param="Idempotency-Key",
+        error_code="already_completed",
+        facts={**facts, "source": entry.source},
+        headers={"x-should-retry": "false"},
+    )
+
+
+def _other_body() -> GatewayError:
+    return GatewayError(
+        422,
+        "idempotency_error",
+        "This Idempotency-Key was used with another request: use a new key for a new request.",
+        param="Idempotency-Key",
+        error_code="idempotency_key_reused",
+    )

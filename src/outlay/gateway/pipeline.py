@@ -1,0 +1,97 @@
+"""Pipeline: one request, from top to bottom. Each stage is the module of its name.
+
+authenticate → parse → entitle → route → estimate → reserve → send → meter → answer → settle
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from outlay.errors import OutlayError
+from outlay.gateway import idempotency
+from outlay.gateway.answer import answer, end_stream, refuse, replay
+from outlay.gateway.authenticate import authenticate
+from outlay.gateway.entitle import entitle
+from outlay.gateway.estimate import estimate
+from outlay.gateway.exchange import Exchange
+from outlay.gateway.failures import internal_failure
+from outlay.gateway.limits import ClientGoneError
+from outlay.gateway.meter import meter
+from outlay.gateway.parse import parse
+from outlay.gateway.reserve import reserve
+from outlay.gateway.route import route
+from outlay.gateway.send import send, send_stream
+from outlay.gateway.settle import settle, void
+from outlay.gateway.telling import tell
+
+log = logging.getLogger("outlay")
+
+
+async def handle(exchange: Exchange) -> None:
+    """Serve one request. What is sent upstream is the server's own task: a caller may leave."""
+    try:
+        authenticate(exchange)
+        await parse(exchange)
+    except ClientGoneError:
+        return
+    except OutlayError as error:
+        await refuse(exchange, error)
+        tell(exchange, error)
+        return
+    await asyncio.shield(exchange.services.running.start(_carry_out(exchange)))
+
+
+async def _carry_out(exchange: Exchange) -> None:
+    told: BaseException | None = None
+    try:
+        stored = idempotency.claim(exchange)
+        if stored is not None:
+            await replay(exchange, stored)
+            return
+        entitle(exchange)
+        route(exchange)
+        await estimate(exchange)
+        await reserve(exchange)
+        if exchange.is_stream:
+            await _stream(exchange)
+        else:
+            await _whole(exchange)
+    except OutlayError as error:
+        told = error
+        await _give_up(exchange, error)
+        await refuse(exchange, error)
+    except (
+        Exception
+    ) as error:  # the edge of the process: a fault is logged, and never sends or frees anything
+        told = error
+        log.exception("request %s failed", exchange.request_id)
+        await _give_up(exchange, error)
+        await refuse(exchange, internal_failure())
+    except BaseException as error:
+        await _give_up(exchange, error)
+        raise
+    finally:
+        tell(exchange, told)
+
+
+async def _whole(exchange: Exchange) -> None:
+    reply = await send(exchange)
+    meter(exchange)
+    await answer(exchange, reply)
+    await settle(exchange)
+
+
+async def _stream(exchange: Exchange) -> None:
+    await send_stream(exchange)
+    meter(exchange)
+    await end_stream(exchange)
+    await settle(exchange)
+
+
+async def _give_up(exchange: Exchange, error: BaseException) -> None:
+    """Give back what is held for a request that never left; its Idempotency-Key is free again."""
+    if exchange.state == "unsent":
+        if exchange.reserved is not None:
+            await void(exchange, "never_sent", error)
+        idempotency.release(exchange)

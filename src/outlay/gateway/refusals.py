@@ -1,0 +1,140 @@
+"""Refusals: what the ledger would not admit, as an HTTP answer with all the facts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from outlay.domain.outcomes import Refusal
+from outlay.domain.windows import SECOND, to_datetime
+from outlay.gateway.exchange import Exchange
+from outlay.gateway.failures import GatewayError
+from outlay.ledger.refusals import amount_text
+from outlay.ledger.reports import amount_value
+
+RETRY_SECONDS: Final = 1
+"""When to try again where only others' reservations stand in the way: most calls end within seconds."""
+_MOST_RETRY_SECONDS: Final = 86_400
+
+
+def refusal_error(exchange: Exchange, refusal: Refusal) -> GatewayError:
+    """The answer to a refusal, after the table of the reference (`docs/reference/gateway.md`)."""
+    if refusal.reason == "account_blocked":
+        return GatewayError(
+            403,
+            "permission_error",
+            f"{refusal.account} is blocked: ask the operator.",
+            error_code="account_blocked",
+            facts={"account": refusal.account},
+        )
+    if refusal.reason == "price_unknown":
+        return _price_unknown(exchange, refusal)
+    if refusal.reason == "cost_unbounded":
+        return GatewayError(
+            403,
+            "cost_unbounded",
+            exchange.unbounded_reason or "The cost of this request cannot be bounded, and a budget applies.",
+            facts={"budget": refusal.budget_id, "account": refusal.account},
+            headers={"x-should-retry": "false"},
+        )
+    return _exceeded(exchange, refusal)
+
+
+def _price_unknown(exchange: Exchange, refusal: Refusal) -> GatewayError:
+    target = exchange.route.target
+    name = f"{target.provider.id}/{target.model}"
+    return GatewayError(
+        403,
+        "price_unknown",
+        f"No price is known for {name}, and the budget {refusal.budget_id} applies: ask the operator to add "
+        f"input_cost_per_token and output_cost_per_token to the deployment, or {name!r} to outlay.prices "
+        "(`free: true` for a local model).",
+        param="model",
+        facts={"budget": refusal.budget_id, "account": refusal.account},
+        headers={"x-should-retry": "false"},
+    )
+
+
+def _exceeded(exchange: Exchange, refusal: Refusal) -> GatewayError:
+    unit, override = refusal.unit, exchange.services.config.budget_exceeded_status
+    facts = _facts(refusal)
+    if unit == "usd":
+        status = override or (429 if refusal.can_wait else 402)
+        headers = {"retry-after": str(RETRY_SECONDS)} if refusal.can_wait else {"x-should-retry": "false"}
+        return GatewayError(
+            status,
+            "budget_exceeded",
+            _message(refusal, is_litellm=override is not None),
+            facts=facts,
+            headers=headers,
+        )
+    if unit == "tokens" and refusal.needed > refusal.limit:
+        return GatewayError(
+            400,
+            "invalid_request_error",
+            f"{_message(refusal)} It can never be admitted: shorten it, or lower max_tokens.",
+            error_code="tokens_above_limit",
+            facts=facts,
+        )
+    return GatewayError(
+        429, "rate_limit_exceeded", _message(refusal), facts=facts, headers=_rate_headers(exchange, refusal)
+    )
+
+
+def _facts(refusal: Refusal) -> dict[str, Any]:
+    unit = refusal.unit
+    amounts = ("limit", "settled", "reserved", "needed")
+    return {
+        "budget": refusal.budget_id,
+        "account": refusal.account,
+        "unit": unit,
+        "window": refusal.window,
+        **{name: amount_value(getattr(refusal, name), unit) for name in amounts},
+        "affordable_max_tokens": refusal.affordable_output_tokens,
+        "resets_at": None if refusal.resets_at is None else to_datetime(refusal.resets_at).isoformat(),
+        "can_wait": refusal.can_wait,
+    }
+
+
+def _message(refusal: Refusal, *, is_litellm: bool = False) -> str:
+    unit = refusal.unit
+    limit, settled, reserved, needed = (
+        amount_text(amount, unit)
+        for amount in (refusal.limit, refusal.settled, refusal.reserved, refusal.needed)
+    )
+    start = ""
+    if is_litellm:
+        cost, most = settled.lstrip("$"), limit.lstrip("$")
+        start = f"Budget has been exceeded! Current cost: {cost}, Max budget: {most}. "
+    text = (
+        f"{start}The budget {refusal.budget_id} of {_shown(refusal.account)} cannot admit this request: it "
+        f"needs up to {needed}; of {limit}, {settled} is spent and {reserved} reserved."
+    )
+    if refusal.affordable_output_tokens:
+        text += f" max_tokens of at most {refusal.affordable_output_tokens} would fit."
+    if refusal.can_wait:
+        return f"{text} Others' reservations stand in the way: try again shortly."
+    if refusal.resets_at is not None:
+        text += f" It resets at {to_datetime(refusal.resets_at):%Y-%m-%d %H:%M:%S} UTC."
+    return text
+
+
+def _shown(account: str) -> str:
+    """An account's name; of a key only the start of its hash."""
+    kind, _, name = account.partition(":")
+    return f"key {name[:8]}…" if kind == "key" else account
+
+
+def _rate_headers(exchange: Exchange, refusal: Refusal) -> dict[str, str]:
+    seconds: float = RETRY_SECONDS
+    if not refusal.can_wait and refusal.resets_at is not None:
+        seconds = (refusal.resets_at - exchange.services.clock.wall()) / SECOND
+    wait = min(max(math.ceil(seconds), 1), _MOST_RETRY_SECONDS)
+    kind = "tokens" if refusal.unit == "tokens" else "requests"
+    left = max(refusal.limit - refusal.settled - refusal.reserved, 0)
+    return {
+        "retry-after": str(wait),
+        f"x-ratelimit-limit-{kind}": str(refusal.limit),
+        f"x-ratelimit-remaining-{kind}": str(left),
+        f"x-ratelimit-reset-{kind}": f"{wait}s",
+    }

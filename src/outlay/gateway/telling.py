@@ -1,0 +1,27 @@
+"""Telling: what the metrics and the log hear of a request when it is over."""
+
+from __future__ import annotations
+
+from outlay.domain.money import usd_text
+from outlay.gateway.exchange import Exchange
+from outlay.gateway.logs import log_request
+
+
+def tell(exchange: Exchange, error: BaseException | None) -> None:
+    """Note one request in the metrics and the log."""
+    seconds, charge = exchange.seconds(), exchange.charge
+    metrics = exchange.services.metrics
+    metrics.answered(exchange.endpoint, exchange.model, exchange.status, seconds, exchange.upstream_seconds)
+    who = exchange.principal
+    log_request(
+        request_id=exchange.request_id,
+        endpoint=exchange.endpoint,
+        status=exchange.status,
+        model=exchange.model,
+        key=None if who is None else who.alias or who.token[:8],
+        cost=None if charge is None or charge.nanos is None else usd_text(charge.nanos),
+        tokens=None if charge is None else charge.tokens,
+        seconds=round(seconds, 4),
+        added_ms=round((seconds - exchange.upstream_seconds) * 1000, 2),
+        reason=None if error is None else getattr(error, "type", None) or getattr(error, "code", "fault"),
+    )
