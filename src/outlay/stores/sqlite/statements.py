@@ -258,5 +258,5 @@ SPEND_BY_DAY_IN_BLOCKS: Final = """
 SELECT admitted_at / 86400000000, accounts, model, sum(usd_nanos), sum(tokens)
 FROM json_each(:blocks) AS block
 CROSS JOIN entries ON seq >= block.value << 10 AND seq < (block.value + 1) << 10
-WHERE seq > :after_seq AND seq < :before_seq AND kind NOT IN ('carry', 'grant', 'reset')
+WHERE +seq > :after_seq AND +seq < :before_seq AND kind NOT IN ('carry', 'grant', 'reset')
 """
