@@ -10,7 +10,7 @@ config/ACCOUNT/UNIT/WINDOW          one of outlay.budgets that has no id of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from outlay.domain.accounts import check_account_id, check_name
@@ -20,7 +20,8 @@ from outlay.domain.windows import Window
 from outlay.errors import InvalidValueError
 from outlay.gateway.budgeting import is_of_record
 from outlay.gateway.config import PROJECT
-from outlay.gateway.config_section import Section, read_whole
+from outlay.gateway.config_section import Section
+from outlay.gateway.config_values import read_whole
 from outlay.gateway.durations import litellm_window
 from outlay.providers.catalogue import known_provider
 
@@ -52,7 +53,10 @@ def provider_budgets(router: Section, zone: str) -> list[Budget]:
     section = router.section("provider_budget_config")
     found = []
     for name in section.left():
+        is_stated = isinstance(section.raw(name), Mapping)
         each = section.section(name)
+        if not is_stated:
+            continue
         limit, window = _limit_and_window(each, zone)
         each.end()
         try:

@@ -8,7 +8,6 @@ What the file does not say comes from the environment; a flag goes before both.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from outlay.domain.windows import find_zone
 from outlay.errors import InvalidValueError
 from outlay.gateway.config import Config, Limits
 from outlay.gateway.config_budgets import global_budgets, own_budgets, provider_budgets, repeated
+from outlay.gateway.config_environment import database_url as read_database_url
+from outlay.gateway.config_environment import master_key, note_unused, set_variables
 from outlay.gateway.config_keys import default_key_params, upperbound_key_params
 from outlay.gateway.config_models import (
     LEAST_SECONDS,
@@ -33,12 +34,8 @@ from outlay.gateway.config_section import Report, Section, merged
 from outlay.gateway.config_yaml import read_files
 from outlay.pricing.estimate import METHODS
 from outlay.pricing.overrides import read_prices
-from outlay.providers.catalogue import PROVIDERS
 from outlay.providers.transport import Timeouts
-from outlay.settings import DATABASE_URL, Settings
 
-MASTER_KEYS: Final = ("OUTLAY_MASTER_KEY", "LITELLM_MASTER_KEY")
-DATABASE_URLS: Final = (DATABASE_URL, "DATABASE_URL")
 SECTIONS: Final = (
     "router_settings",
     "litellm_settings",
@@ -47,7 +44,6 @@ SECTIONS: Final = (
     "outlay",
 )
 
-_MASTER_KEY: Final = re.compile(r"[\x21-\x7e]{1,512}")
 _AS_IT_IS: Final[Mapping[str, object]] = {
     "router_settings.routing_strategy": "simple-shuffle",
     "router_settings.num_retries": 0,
@@ -95,9 +91,9 @@ def load_config(path: Path | None, environ: Mapping[str, str], *, database_url: 
     tops = [Section(file.values, "", report, file=file.name) for file in files]
     tops = tops or [Section({}, "", report, file="the environment")]
     sections = _Sections(*(merged(tops, name) for name in SECTIONS))
-    variables = _set_variables(sections.environment, report)
+    variables = set_variables(sections.environment, report)
     config = _config(tops, sections, report, database_url)
-    _note_unused(variables, report)
+    note_unused(variables, report)
     if config is None or report.problems:
         raise ConfigError(report.problems)
     return replace(config, unknown=tuple(report.unknown))
@@ -125,8 +121,8 @@ def _config(
     for problem in repeated(budgets):
         report.problem(f"{tops[0].file}: {problem}")
     fields: dict[str, Any] = {
-        "master_key": _master_key(general, report),
-        "database_url": _database_url(general, report, database_url),
+        "master_key": master_key(general, report),
+        "database_url": read_database_url(general, report, database_url),
         "budgets": tuple(budgets),
         "time_zone": zone,
         "is_user_budget_on_team_keys": general.take_flag("apply_user_budget_to_team_keys"),
@@ -209,54 +205,6 @@ def _zone(value: Any, field: str) -> str:
             f"{field} must be an IANA time zone such as Europe/Berlin, not {value!r}"
         ) from None
     return str(value)
-
-
-def _master_key(general: Section, report: Report) -> str | None:
-    """The file's, else the environment's."""
-    where, key = general.at("master_key"), general.take_text("master_key", is_secret=True)
-    if key is None:
-        name = next((name for name in MASTER_KEYS if report.environ.get(name, "").strip()), MASTER_KEYS[0])
-        where, key = name, report.environ.get(name, "").strip() or None
-        report.used.update(MASTER_KEYS)
-    if key is not None and not _MASTER_KEY.fullmatch(key):
-        report.problem(f"{where} must be up to 512 visible ASCII characters without spaces: take another")
-    return key
-
-
-def _database_url(general: Section, report: Report, flag: str | None) -> str | None:
-    """The flag's, else the file's, else the environment's; None for the default."""
-    where, url = general.at("database_url"), general.take_text("database_url", is_secret=True)
-    if url is None:
-        name = next((name for name in DATABASE_URLS if report.environ.get(name, "").strip()), DATABASE_URL)
-        where, url = name, report.environ.get(name, "").strip() or None
-    report.used.update(DATABASE_URLS)
-    if flag is not None:
-        where, url = "--database-url", flag
-    report.hide(url)
-    if url is not None:
-        report.check(where, lambda: Settings.from_environment({}, database_url=url))
-    return url
-
-
-def _set_variables(section: Section, report: Report) -> dict[str, str]:
-    """Put the file's `environment_variables` over the environment; give them by name → path."""
-    variables = {}
-    for name in section.left():
-        value = section.take(name, is_secret=True)
-        if isinstance(value, bool) or not isinstance(value, str | int | float | None):
-            section.refuse(name, f"must be text, not {type(value).__name__}: put it in quotes")
-        elif value is not None:
-            report.environ[name] = str(value)
-            variables[name] = section.where(name)
-    return variables
-
-
-def _note_unused(variables: Mapping[str, str], report: Report) -> None:
-    """A variable that only another program, or this process itself, would look at does nothing here."""
-    of_providers = {name for each in PROVIDERS.values() for name in (*each.key_env, *each.base_env)}
-    report.unknown += [
-        path for name, path in variables.items() if name not in report.used and name not in of_providers
-    ]
 
 
 def _end(section: Section) -> None:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Final, TypeVar
 
 from outlay.domain.accounts import check_name
 from outlay.errors import InvalidValueError
+from outlay.gateway.config_values import (
+    read_choice,
+    read_flag,
+    read_names,
+    read_number,
+    read_whole,
+    shown_value,
+)
 
 T = TypeVar("T")
 
 VARIABLE: Final = "os.environ/"
 _HIDDEN_PREFIX: Final = 16
 _LEAST_HIDDEN: Final = 4
-_MOST_SHOWN: Final = 80
 
 
 @dataclass(slots=True)
@@ -143,14 +149,14 @@ class Section:
             return None
         if isinstance(value, str) and value.strip():
             return self._named(key, value.strip(), is_secret)
-        shown = type(value).__name__ if is_secret else _shown(value)
+        shown = type(value).__name__ if is_secret else shown_value(value)
         what = "is blank" if isinstance(value, str) else f"must be text, not {shown}: put it in quotes"
         self.refuse(key, what)
         return None
 
     def take_number(self, key: str, *, least: float, most: float) -> float | None:
         """A finite number from `least` to `most`."""
-        return self.take_as(key, lambda value, field: _number(value, field, least, most))
+        return self.take_as(key, lambda value, field: read_number(value, field, least=least, most=most))
 
     def take_whole(self, key: str, *, least: int, most: int) -> int | None:
         """A whole number from `least` to `most`."""
@@ -158,15 +164,15 @@ class Section:
 
     def take_flag(self, key: str) -> bool | None:
         """`true` or `false`."""
-        return self.take_as(key, _flag)
+        return self.take_as(key, read_flag)
 
     def take_choice(self, key: str, choices: Sequence[T]) -> T | None:
         """One of some values."""
-        return self.take_as(key, lambda value, field: _choice(value, field, choices))
+        return self.take_as(key, lambda value, field: read_choice(value, field, choices))
 
     def take_names(self, key: str) -> tuple[str, ...]:
         """A list of names; empty if it is absent."""
-        return self.take_as(key, _names) or ()
+        return self.take_as(key, read_names) or ()
 
     def section(self, key: str) -> Section:
         """The mapping under a key; an empty one if it is absent. Its own keys are resolved when taken."""
@@ -238,60 +244,3 @@ def merged(sections: Sequence[Section], key: str) -> Section:
             else:
                 values[name], files[name] = part.raw(name), part.file
     return Section(values, key, sections[0].report, file=sections[0].file, files=files)
-
-
-def _number(value: Any, field: str, least: float, most: float) -> float:
-    number = _parsed(value, float)
-    if number is None or not isfinite(number) or not least <= number <= most:
-        raise InvalidValueError(f"{field} must be a number from {least:g} to {most:,g}, not {_shown(value)}")
-    return number
-
-
-def read_whole(value: Any, field: str, *, least: int, most: int) -> int:
-    """Read a whole number, or the text of one.
-
-    Raises:
-        InvalidValueError: it is neither, or not from `least` to `most`.
-    """
-    number = _parsed(value, int)
-    if number is None or (isinstance(value, float) and number != value) or not least <= number <= most:
-        raise InvalidValueError(
-            f"{field} must be a whole number from {least:,} to {most:,}, not {_shown(value)}"
-        )
-    return number
-
-
-def _shown(value: object) -> str:
-    return type(value).__name__ if isinstance(value, dict | list) else repr(value)[:_MOST_SHOWN]
-
-
-def _parsed(value: Any, kind: Callable[[Any], T]) -> T | None:
-    """A number, or the text of one: variables hold nothing else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return kind(value)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _flag(value: Any, field: str) -> bool:
-    texts = {"true": True, "false": False}
-    found = texts.get(value.lower()) if isinstance(value, str) else value
-    if not isinstance(found, bool):
-        raise InvalidValueError(f"{field} must be true or false, not {_shown(value)}")
-    return found
-
-
-def _choice(value: Any, field: str, choices: Sequence[T]) -> T:
-    for each in choices:
-        if str(value) == str(each) and not isinstance(value, bool):
-            return each
-    raise InvalidValueError(f"{field} must be one of {', '.join(map(str, choices))}, not {_shown(value)}")
-
-
-def _names(value: Any, field: str) -> tuple[str, ...]:
-    given = [value] if isinstance(value, str) else value
-    if not isinstance(given, list):
-        raise InvalidValueError(f"{field} must be a list of names, not {_shown(value)}")
-    return tuple(check_name(each, f"{field}[{n}]") for n, each in enumerate(given))

@@ -24,7 +24,8 @@ MAX_VALUES: Final = 200_000
 _MAX_ALIASES: Final = 1_000
 _MAX_MERGED: Final = 2_000
 _MERGE_TAG: Final = "tag:yaml.org,2002:merge"
-_QUOTED: Final = re.compile(r"'(?!<)[^']{4,}'")
+_QUOTED: Final = re.compile(r"'([^']*)'")
+_MOST_QUOTED: Final = 3
 
 
 class ReadFile(NamedTuple):
@@ -104,7 +105,12 @@ def _marked(name: str, error: yaml.MarkedYAMLError) -> str:
     """What is wrong and where, without the text of the line, which may hold a secret."""
     mark = error.problem_mark or error.context_mark
     line = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{name}{line} is not YAML: {_QUOTED.sub('that text', error.problem or 'it cannot be read')}"
+    return f"{name}{line} is not YAML: {_QUOTED.sub(_unquoted, error.problem or 'it cannot be read')}"
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    """A sign or the name of a token, such as `<block end>`; of any other text, that it is one."""
+    return match[0] if len(match[1]) <= _MOST_QUOTED or match[1].startswith("<") else "that text"
 
 
 def _check_size(values: Any, name: str) -> None:
