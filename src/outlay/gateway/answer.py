@@ -95,6 +95,9 @@ async def refuse(exchange: Exchange, error: OutlayError | Failure) -> None:
     is_anthropic = exchange.endpoint == "messages"
     document = anthropic_document(failure, exchange.request_id) if is_anthropic else failure.document
     if exchange.status:
+        if exchange.reading is not None and exchange.reading.error is not None:
+            await _deliver(exchange, b"", is_last=True)  # the provider's own error event was passed on
+            return
         event = b"event: error\n" if is_anthropic else b""
         await _deliver(exchange, b"%bdata: %b\n\n" % (event, _encode(document)))
         await _deliver(exchange, b"", is_last=True)

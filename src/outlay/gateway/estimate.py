@@ -25,7 +25,14 @@ async def estimate(exchange: Exchange, *, counted_input_tokens: int | None = Non
         GatewayError: 400, naming a field that the provider would misread.
     """
     exchange.price = _price(exchange)
-    price = exchange.price or _FREE
+    try:
+        await _measure(exchange, exchange.price or _FREE, counted_input_tokens)
+    except PriceUnknownError:  # it has a price for a part only
+        exchange.price = None
+        await _measure(exchange, _FREE, counted_input_tokens)
+
+
+async def _measure(exchange: Exchange, price: Price, counted_input_tokens: int | None) -> None:
     try:
         if exchange.size > _LONG_BYTES:
             exchange.bound = await asyncio.to_thread(_bound, exchange, price, counted_input_tokens)
@@ -33,9 +40,6 @@ async def estimate(exchange: Exchange, *, counted_input_tokens: int | None = Non
             exchange.bound = _bound(exchange, price, counted_input_tokens)
     except CostUnboundedError as error:
         exchange.unbounded_reason = error.message
-    except PriceUnknownError:
-        exchange.price = None
-        exchange.bound = _bound(exchange, _FREE, counted_input_tokens)
     except InvalidValueError as error:
         raise invalid(error.message) from error
 

@@ -154,6 +154,11 @@ class Exchange:
         """The upstream's timeouts: the deployment's own, or the gateway's."""
         return self.route.timeouts or self.services.config.timeouts
 
+    @property
+    def held_nanos(self) -> int:
+        """What is held for it; 0 where its price is not known."""
+        return 0 if self.bound is None or self.price is None else self.bound.bound(self.cap)
+
     def seconds(self) -> float:
         """How long the request has taken so far."""
         return monotonic() - self.started_at

@@ -78,15 +78,19 @@ async def _carry_out(exchange: Exchange) -> None:
 async def _whole(exchange: Exchange) -> None:
     reply = await send(exchange)
     meter(exchange)
-    await answer(exchange, reply)
-    await settle(exchange)
+    try:
+        await answer(exchange, reply)
+    finally:
+        await settle(exchange)
 
 
 async def _stream(exchange: Exchange) -> None:
     await send_stream(exchange)
     meter(exchange)
-    await end_stream(exchange)
-    await settle(exchange)
+    try:
+        await end_stream(exchange)
+    finally:
+        await settle(exchange)
 
 
 async def _give_up(exchange: Exchange, error: BaseException) -> None:

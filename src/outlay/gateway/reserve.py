@@ -47,6 +47,7 @@ async def reserve(exchange: Exchange) -> None:
         raise refusal_error(exchange, outcome)
     exchange.reserved = outcome
     _obey(exchange, outcome)
+    exchange.services.metrics.reserved(exchange.held_nanos)
     for alert in outcome.alerts:
         log.warning("%s has %s %% of budget %s spent or held", *alert[1:], alert.budget_id)
 

@@ -13,6 +13,7 @@ from outlay.errors import LedgerError, OutlayError, ProviderError, StoreError
 from outlay.gateway import idempotency
 from outlay.gateway.config import PROJECT
 from outlay.gateway.exchange import Exchange
+from outlay.gateway.failures import failure_of
 from outlay.gateway.services import Services
 from outlay.providers.failure import void_reason
 
@@ -21,11 +22,10 @@ log = logging.getLogger("outlay")
 
 async def settle(exchange: Exchange) -> None:
     """Charge what was metered. A usage that nobody knows leaves the whole hold as the charge."""
-    charge, bound = exchange.charge, exchange.bound
+    charge = exchange.charge
     assert charge is not None  # noqa: S101 # `meter` comes first
     exchange.state = "settled"
-    held = 0 if bound is None or exchange.price is None else bound.bound(exchange.cap)
-    exchange.services.metrics.settled(held, charge.nanos, charge.source)
+    exchange.services.metrics.settled(exchange.held_nanos, charge.nanos, charge.source)
     command = Settle(
         PROJECT,
         exchange.reservation_id,
@@ -43,7 +43,7 @@ async def fail(exchange: Exchange, error: OutlayError) -> None:
     """Void what cannot have been billed; leave held what may have been, until it expires."""
     reason = void_reason(error) if isinstance(error, ProviderError) else "never_sent"
     if reason is None:
-        exchange.services.metrics.presumed()
+        exchange.services.metrics.presumed(exchange.held_nanos)
         return
     await void(exchange, reason, error)
 
@@ -52,9 +52,10 @@ async def void(exchange: Exchange, reason: VoidReason, error: BaseException | No
     """Give the hold back, for a reason that proves nothing was billed."""
     exchange.state = "voided"
     idempotency.release(exchange)
+    exchange.services.metrics.voided(exchange.held_nanos)
     detail = _detail(exchange)
-    if error is not None:
-        detail["error"] = str(error)[:300]
+    if isinstance(error, OutlayError):  # its code only: a provider's message may quote the prompt
+        detail["error"], detail["status"] = error.code, exchange.status or failure_of(error).status
     await _resolve(exchange.services, Void(PROJECT, exchange.reservation_id, reason, detail))
 
 
