@@ -18,6 +18,10 @@ from outlay.errors import OutlayError
 from outlay.gateway.failures import Failure, GatewayError, failure_of, internal_failure
 from outlay.gateway.management.authorise import GuardedRoute, caller
 from outlay.gateway.management.catalogue import Catalogue
+from outlay.gateway.management.customers import add_customer_routes
+from outlay.gateway.management.keys import add_key_routes
+from outlay.gateway.management.teams import add_team_routes
+from outlay.gateway.management.users import add_user_routes
 from outlay.gateway.services import Services
 
 _SPEND: Final = "outlay.gateway.management.spend"
@@ -35,6 +39,8 @@ def make_management_app(services: Services) -> FastAPI:
     )
     app.state.catalogue = Catalogue(services)
     app.router.route_class = GuardedRoute
+    for add_routes in (add_key_routes, add_user_routes, add_team_routes, add_customer_routes):
+        add_routes(app)
     if find_spec(_SPEND) is not None:
         import_module(_SPEND).add_spend_routes(app, services)
     _answer_failures(app)

@@ -1,0 +1,282 @@
+"""The routes of teams and their members: `/team/*`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from outlay.errors import InvalidValueError
+from outlay.gateway.accounts import delete_account, make_account, update_account
+from outlay.gateway.budgeting import budgets_of
+from outlay.gateway.directory import existing, live, teams_of
+from outlay.gateway.keys import delete_key
+from outlay.gateway.management.authorise import Caller, TheCatalogue, forbidden, owns_key, reads_all
+from outlay.gateway.management.by_email import user_by_email
+from outlay.gateway.management.catalogue import Catalogue
+from outlay.gateway.management.key_rows import key_rows
+from outlay.gateway.management.keys import by
+from outlay.gateway.management.team_fields import (
+    AddMembers,
+    Member,
+    MemberLimits,
+    NewTeam,
+    OneTeam,
+    RemoveMember,
+    SeveralTeams,
+    UpdateMember,
+    UpdateTeam,
+)
+from outlay.gateway.management.team_rows import membership_rows, team_row, team_rows
+from outlay.gateway.members import (
+    add_members,
+    check_members,
+    end_member,
+    limits_of,
+    members_of,
+    put_member_limits,
+    remove_member,
+    update_member,
+)
+from outlay.gateway.principal import Principal
+from outlay.gateway.records import (
+    KeyRecord,
+    MemberRecord,
+    TeamMember,
+    TeamRecord,
+    check_id,
+    member_account,
+    record_of,
+    with_fields,
+)
+from outlay.ledger.ledger import Ledger
+from outlay.ledger.store import Reader
+
+Row = dict[str, Any]
+
+
+def add_team_routes(app: FastAPI) -> None:
+    """Declare the routes."""
+    app.post("/team/new")(new)
+    app.get("/team/info")(info)
+    app.post("/team/update")(update)
+    app.get("/team/list")(list_teams)
+    app.post("/team/delete")(delete)
+    app.post("/team/block")(block)
+    app.post("/team/unblock")(unblock)
+    app.post("/team/member_add")(member_add)
+    app.post("/team/member_update")(member_update)
+    app.post("/team/member_delete")(member_delete)
+
+
+def new(body: NewTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """Make a team with its first members."""
+    team_id = catalogue.services.new_id() if body.team_id is None else check_id(body.team_id, "team_id")
+    fields = body.stated(without=("team_id", "members_with_roles"))
+    made_by, zone = by(caller), catalogue.zone
+    with catalogue.changing() as ledger:
+        with ledger.read() as reader:
+            members = [_member(reader, each) for each in body.members_with_roles]
+        check_members(members)
+        _check_member_limits(TeamRecord(), fields, zone)
+        make_account(ledger, f"team:{team_id}", TeamRecord(), fields, by=made_by, zone=zone, field="team_id")
+        add_members(ledger, team_id, members, {}, by=made_by, zone=zone)
+        return _row(ledger, team_id)
+
+
+def info(caller: Caller, catalogue: TheCatalogue, team_id: str | None = None) -> Row:
+    """Show a team with its keys and memberships; without `team_id` that of the key that asks.
+
+    Who sees not all sees of the team's keys and members only what is its own.
+    """
+    team_id = caller.team_id if team_id is None else check_id(team_id, "team_id")
+    if team_id is None:
+        raise InvalidValueError("team_id is missing: name a team")
+    only = None if reads_all(caller) else caller.user_id or ""
+    with catalogue.ledger.read() as reader:
+        if not reads_all(caller) and team_id not in _own_teams(reader, caller):
+            raise forbidden("This key may see no team but its own.", "team_id")
+        account = existing(reader, f"team:{team_id}", "team_id")
+        keys = [
+            (key, record)
+            for key, record in live(reader, "key", KeyRecord)
+            if record.team_id == team_id and (reads_all(caller) or owns_key(caller, key.id, record))
+        ]
+        return {
+            "team_id": team_id,
+            "team_info": team_rows(reader, [(account, record_of(account, TeamRecord))], only=only)[0],
+            "keys": key_rows(reader, keys),
+            "team_memberships": membership_rows(reader, team_id, only=only),
+        }
+
+
+def update(body: UpdateTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """Change some fields of a team. What it spent stays."""
+    team_id, zone, changed_by = check_id(body.team_id, "team_id"), catalogue.zone, by(caller)
+    fields = body.stated(without=("team_id",))
+    with catalogue.changing() as ledger:
+        with ledger.read() as reader:
+            before = record_of(existing(reader, f"team:{team_id}", "team_id"), TeamRecord)
+        _check_member_limits(before, fields, zone)
+        _, team = update_account(
+            ledger, f"team:{team_id}", TeamRecord, fields, by=changed_by, zone=zone, field="team_id"
+        )
+        if {"team_member_budget", "team_member_budget_duration"} & fields.keys():
+            put_member_limits(ledger, team_id, team, by=changed_by, zone=zone)
+        return {"team_id": team_id, "data": _row(ledger, team_id)}
+
+
+def list_teams(
+    caller: Caller, catalogue: TheCatalogue, user_id: str | None = None, organization_id: str | None = None
+) -> list[Row]:
+    """List teams by id, all or those of a user or an organization."""
+    only = None if reads_all(caller) else caller.user_id or ""
+    with catalogue.ledger.read() as reader:
+        own = None if reads_all(caller) else _own_teams(reader, caller)
+        found = [
+            (account, team)
+            for account, team in live(reader, "team", TeamRecord)
+            if (own is None or account.id.partition(":")[2] in own)
+            and organization_id in (None, team.organization_id)
+            and (user_id is None or any(each.user_id == user_id for each in team.members))
+        ]
+        return team_rows(reader, found, only=only)
+
+
+def delete(body: SeveralTeams, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """End teams with their keys: all of them, or none if one is unknown."""
+    with catalogue.changing() as ledger:
+        with ledger.read() as reader:
+            for team_id in body.team_ids:
+                existing(reader, f"team:{check_id(team_id, 'team_ids')}", "team_ids")
+        for team_id in dict.fromkeys(body.team_ids):
+            _delete(ledger, team_id, by=by(caller))
+    return {"deleted_teams": body.team_ids}
+
+
+def block(body: OneTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """Block a team: the next request of each of its keys is refused."""
+    return _put_blocked(body.team_id, caller, catalogue, is_blocked=True)
+
+
+def unblock(body: OneTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """Let a blocked team's keys call again."""
+    return _put_blocked(body.team_id, caller, catalogue, is_blocked=False)
+
+
+def member_add(body: AddMembers, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """Add users to a team, all of them or none."""
+    given = body.member if isinstance(body.member, list) else [body.member]
+    with catalogue.changing() as ledger:
+        with ledger.read() as reader:
+            members = [_member(reader, each) for each in given]
+        add_members(ledger, body.team_id, members, _member_fields(body), by=by(caller), zone=catalogue.zone)
+        added = {each.user_id for each in members}
+        with ledger.read() as reader:
+            memberships = membership_rows(reader, body.team_id)
+            return {
+                **team_row(reader, body.team_id),
+                "updated_users": [
+                    {"user_id": each.user_id, "user_email": each.user_email} for each in members
+                ],
+                "updated_team_memberships": [each for each in memberships if each["user_id"] in added],
+            }
+
+
+def member_update(body: UpdateMember, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """Change what a member is in the team, or may spend there."""
+    fields = _member_fields(body)
+    with catalogue.changing() as ledger:
+        with ledger.read() as reader:
+            user_id = _user_id(reader, body)
+        update_member(
+            ledger, body.team_id, user_id, fields, role=body.role, by=by(caller), zone=catalogue.zone
+        )
+        with ledger.read() as reader:
+            (membership,) = membership_rows(reader, body.team_id, only=user_id)
+            member = next(
+                each
+                for each in team_row(reader, body.team_id)["members_with_roles"]
+                if each["user_id"] == user_id
+            )
+    limits = membership["litellm_budget_table"]
+    return {
+        **member,
+        "team_id": body.team_id,
+        "max_budget_in_team": limits["max_budget"],
+        **{name: limits[name] for name in ("budget_duration", "rpm_limit", "tpm_limit")},
+        "allowed_models": membership["allowed_models"],
+    }
+
+
+def member_delete(body: RemoveMember, caller: Caller, catalogue: TheCatalogue) -> Row:
+    """Take a user out of a team: the user's keys of the team open nothing from then on."""
+    with catalogue.changing() as ledger:
+        with ledger.read() as reader:
+            user_id = _user_id(reader, body)
+        remove_member(ledger, body.team_id, user_id, by=by(caller), zone=catalogue.zone)
+        return _row(ledger, body.team_id)
+
+
+def _row(ledger: Ledger, team_id: str) -> Row:
+    with ledger.read() as reader:
+        return team_row(reader, team_id)
+
+
+def _put_blocked(team_id: str, caller: Principal, catalogue: Catalogue, *, is_blocked: bool) -> Row:
+    id, zone = f"team:{check_id(team_id, 'team_id')}", catalogue.zone
+    with catalogue.changing() as ledger:
+        fields = {"blocked": is_blocked}
+        update_account(ledger, id, TeamRecord, fields, by=by(caller), zone=zone, field="team_id")
+        return _row(ledger, team_id)
+
+
+def _own_teams(reader: Reader, caller: Principal) -> set[str]:
+    mine = {caller.team_id} if caller.team_id is not None else set[str]()
+    return mine | (set() if caller.user_id is None else set(teams_of(reader, caller.user_id)))
+
+
+def _check_member_limits(team: TeamRecord, fields: dict[str, Any], zone: str) -> None:
+    """What the team says of its members must be good, whether it has members yet or not."""
+    names = ("team_member_budget", "team_member_budget_duration")
+    changed = with_fields(team, {name: fields[name] for name in names if name in fields})
+    if changed.team_member_budget is None and changed.team_member_budget_duration is not None:
+        raise InvalidValueError(
+            "team_member_budget_duration says how often team_member_budget begins anew: give both"
+        )
+    try:
+        budgets_of("member:x", limits_of(MemberRecord(), changed), zone=zone, at=0)
+    except InvalidValueError as error:
+        message = error.message.replace("max_budget", names[0], 1).replace("budget_duration", names[1], 1)
+        raise InvalidValueError(message) from None
+
+
+def _member_fields(body: MemberLimits) -> Row:
+    """The fields of a member's record."""
+    names = {"max_budget_in_team": "max_budget", "allowed_models": "models"}
+    stated = body.stated(
+        without={"team_id", "member", "user_id", "user_email", "role"} & set(type(body).model_fields)
+    )
+    return {names.get(name, name): value for name, value in stated.items()}
+
+
+def _member(reader: Reader, given: Member) -> TeamMember:
+    return TeamMember(user_id=_user_id(reader, given), role=given.role, user_email=given.user_email)
+
+
+def _user_id(reader: Reader, given: Member | UpdateMember | RemoveMember) -> str:
+    if given.user_id is not None:
+        return check_id(given.user_id, "user_id")
+    return user_by_email(reader, given.user_email)
+
+
+def _delete(ledger: Ledger, team_id: str, *, by: str) -> None:
+    """The team first: that alone stops all its keys."""
+    delete_account(ledger, f"team:{team_id}", TeamRecord, by=by, field="team_ids")
+    with ledger.read() as reader:
+        keys = [key.id for key, record in live(reader, "key", KeyRecord) if record.team_id == team_id]
+        members = list(members_of(reader, team_id))
+    for key in keys:
+        delete_key(ledger, key, by=by)
+    for user_id in members:
+        end_member(ledger, member_account(team_id, user_id), by=by)
