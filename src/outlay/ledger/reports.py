@@ -5,7 +5,7 @@ Amounts are nanos or counts; `amount_value` and the `to_json` methods show money
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple, get_args
@@ -101,7 +101,11 @@ class SpendSum:
 
 def balances(reader: Reader, project: str | None = None, account: str | None = None) -> list[Balance]:
     """Give the balance of every budget in force, by project, account and id, as it is now."""
-    budgets = reader.budgets(project, account)
+    return balances_of(reader, reader.budgets(project, account))
+
+
+def balances_of(reader: Reader, budgets: Sequence[Budget]) -> list[Balance]:
+    """Give the balance of each of these budgets, as it is now."""
     newest = reader.newest_periods([budget.key for budget in budgets])
     now = reader.now()
     return [_balance(budget, running_period(budget, newest.get(budget.key), now)) for budget in budgets]
