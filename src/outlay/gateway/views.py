@@ -64,6 +64,7 @@ def view_routes(services: Services) -> list[Route]:
         ("/v1/models", models),
         ("/models", models),
         ("/v1/models/{model:path}", model),
+        ("/models/{model:path}", model),
     ]
     return [Route(path, _answered(view), methods=["GET"]) for path, view in views]
 
