@@ -1,9 +1,9 @@
-# `make` is what CI runs: check + test. `make run` shows what Outlay does.
+# `make` is what CI runs: check + test. `make run` tries the gateway, `make tour` the library.
 PYTHON ?= python3
 BIN := .venv/bin
 INPUTS := requirements/dev.txt pyproject.toml tools/venv.sh
 
-.PHONY: all install run check test test-other-pythons bench bench-peers pins clean
+.PHONY: all install run tour check test test-other-pythons bench bench-peers pins clean
 all: check test
 
 install: .venv/.installed
@@ -11,7 +11,12 @@ install: .venv/.installed
 	@echo "setting up .venv (a minute, once)"
 	@sh tools/venv.sh $(PYTHON) .venv
 
+# A gateway on this machine, and commands to paste. ARGS="--port 8000"
 run: install
+	@$(BIN)/outlay demo $(ARGS)
+
+# The library, step by step. LIVE=1: with the real API.
+tour: install
 	@$(BIN)/python examples/tour.py $(if $(LIVE),--live)
 
 check: install

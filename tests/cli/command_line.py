@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any, NamedTuple
 
 import apsw
@@ -18,6 +20,8 @@ from outlay.domain.commands import Command
 from outlay.ledger.ledger import Ledger
 from outlay.settings import Settings
 from outlay.testing.clock import FakeClock
+
+_PATIENCE_SECONDS = 30
 
 
 class Ran(NamedTuple):
@@ -32,6 +36,34 @@ class Ran(NamedTuple):
         """Its output as JSON."""
         assert self.code in (0, 1), self.err
         return json.loads(self.out)
+
+
+class Server:
+    """A process that serves, and what it has said on stdout so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said = ""
+
+    def says(self, text: str) -> str:
+        """Wait for a line with this text, and give it."""
+        assert self.process.stdout is not None
+        timer = Timer(_PATIENCE_SECONDS, self.process.kill)
+        timer.start()
+        try:
+            for line in self.process.stdout:
+                self.said += line
+                if text in line:
+                    return line.rstrip("\n")
+        finally:
+            timer.cancel()
+        raise AssertionError(f"{text!r} was not said, but {self.said!r}, {self.process.communicate()[1]!r}")
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> Ran:
+        """Send a signal, and wait for the end."""
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=_PATIENCE_SECONDS)
+        return Ran(self.process.returncode, self.said + out, err)
 
 
 class CommandLine:
@@ -60,6 +92,22 @@ class CommandLine:
         assert ran.err.startswith("outlay: ")
         assert ran.err.count("\n") == 1
         return ran.err
+
+    @contextmanager
+    def runs(self, *arguments: str, **environ: str) -> Iterator[Server]:
+        """Start what goes on until it is stopped, as a pipe's writer; it is gone at the end in any case."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "outlay", *arguments],
+            cwd=self.folder,
+            env={**_clean_environment(), **environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield Server(process)
+            finally:
+                process.kill()
 
     def piped_to_head(self, *arguments: str) -> str:
         """Run with a reader that takes one line and leaves; gives the line. No complaint, exit code 0."""
@@ -103,5 +151,10 @@ class CommandLine:
 
 def _clean_environment() -> dict[str, str]:
     dropped = ("OUTLAY_", "PYTHONDONTWRITEBYTECODE")  # compiling everything anew takes most of a run's time
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    of_providers = ("_API_KEY", "_API_BASE", "_BASE_URL", "_HOST", "_MASTER_KEY", "DATABASE_URL")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(dropped) and not name.endswith(of_providers)
+    }
     return {**kept, "COLUMNS": "80", "PYTHONWARNINGS": "error"}

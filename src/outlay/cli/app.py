@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from outlay import __version__
-from outlay.cli import audit, balance, budgets, clock, entries, keys, litellm_import, presumed, prices
+from outlay.cli import (
+    audit,
+    balance,
+    budgets,
+    clock,
+    demo,
+    entries,
+    keys,
+    litellm_import,
+    presumed,
+    prices,
+    serve,
+)
 from outlay.cli.context import Options, remember
 from outlay.errors import InvalidValueError, OutlayError
 
@@ -19,6 +31,10 @@ _INTERRUPTED = 130
 
 _EXAMPLES = """\b
 Examples:
+  outlay demo
+  outlay serve --config config.yaml
+  outlay key create --alias web --max-budget 5 --budget-duration 1d
+  outlay budget set user:ada 5 daily
   outlay balance --account user:ada
   outlay entries --since 24h --model gpt-4o --limit 20
   outlay audit --database /var/lib/app/outlay.db
@@ -36,6 +52,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command("serve")(serve.serve_gateway)
+app.command("demo")(demo.run_demo)
 app.add_typer(keys.app, name="key")
 app.add_typer(budgets.app, name="budget")
 app.command("balance")(balance.show_balances)

@@ -44,12 +44,15 @@ def project_of(context: typer.Context, project: str | None) -> str | None:
     return project if project is not None else _options(context).project
 
 
+def database_of(context: typer.Context, database: str | None) -> str | None:
+    """The database that was asked for; None if none was."""
+    return database if database is not None else _options(context).database
+
+
 def settings_of(context: typer.Context, database: str | None) -> Settings:
     """The settings, with the database that was asked for."""
     try:
-        return Settings.from_environment(
-            database_url=database if database is not None else _options(context).database
-        )
+        return Settings.from_environment(database_url=database_of(context, database))
     except OSError as error:  # such as a name that is too long
         raise InvalidValueError(f"the database cannot be used ({error.strerror}): name another") from error
 

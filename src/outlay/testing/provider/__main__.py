@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 from outlay.testing.provider.behaviour import Behaviour
@@ -35,11 +36,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rates", type=json.loads, default={}, help="JSON: model → [input, output] nanos a token"
     )
+    parser.add_argument(
+        "--until-stdin-ends",
+        action="store_true",
+        help="stop when stdin is closed, as it is when whoever started it ends, even if killed",
+    )
     return parser.parse_args(arguments)
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Listen until SIGTERM or SIGINT."""
+    """Listen until SIGTERM or SIGINT, or the end of stdin if that is asked."""
     rates = {model: Rate(*pair) for model, pair in options.rates.items()}
     bill = Bill(rates, DEFAULT_RATE, options.bill)
     default = Behaviour().altered(options.behaviour)
@@ -48,6 +54,8 @@ async def serve(options: argparse.Namespace) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    if options.until_stdin_ends:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_at_end, stopping)
     runner, root_url = await listen(server, options.host, options.port)
     ready = {"base_url": f"{root_url}/v1", "root_url": root_url, "pid": os.getpid()}
     print(json.dumps(ready), flush=True)
@@ -56,6 +64,12 @@ async def serve(options: argparse.Namespace) -> None:
     finally:
         await runner.cleanup()
         bill.close()
+
+
+def _stop_at_end(stopping: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stopping.set()
 
 
 if __name__ == "__main__":
