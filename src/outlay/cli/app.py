@@ -14,6 +14,7 @@ from outlay.cli import (
     audit,
     balance,
     budgets,
+    check_config,
     clock,
     demo,
     entries,
@@ -54,6 +55,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve_gateway)
 app.command("demo")(demo.run_demo)
+app.command("check-config")(check_config.check_config)
 app.add_typer(keys.app, name="key")
 app.add_typer(budgets.app, name="budget")
 app.command("balance")(balance.show_balances)

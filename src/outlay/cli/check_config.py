@@ -1,0 +1,173 @@
+"""`outlay check-config`: what the gateway would serve, what it does not implement, and what is wrong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from outlay.cli.context import DatabaseOption, JsonOption, database_of, settings_of
+from outlay.cli.output import amount_cell, cell, make_table, print_json, print_table, printable
+from outlay.cli.serve import load
+from outlay.errors import InvalidValueError, PriceUnknownError
+
+if TYPE_CHECKING:
+    from outlay.domain.budgets import Budget
+    from outlay.gateway.config import Config
+    from outlay.pricing.book import PriceBook
+    from outlay.providers.target import Target
+    from outlay.routing.configured import Row
+
+EXIT_PROBLEMS = 2
+
+
+def check_config(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="The configuration; the environment if not given."),
+    ] = None,
+    database: DatabaseOption = None,
+    is_json: JsonOption = False,
+) -> None:
+    """Read a configuration as `outlay serve` does, and show what it says; nothing is started or changed.
+
+    Exit code 0: it can be served. 2: it cannot; every problem is a line on stderr. Keys that are not
+    implemented are shown by their paths. No key and no password is shown.
+
+    \b
+    outlay check-config --config config.yaml
+    outlay check-config --config config.yaml --json
+
+    JSON: {"file", "problems", "unknown", "models": [{model, id, provider, provider_model, base_url, weight,
+    price}], "aliases": {alias: model}, "providers", "budgets": [{id, account, unit, limit, window, mode,
+    models, providers}], "has_master_key", "database"}.
+    """
+    try:
+        config = load(file, os.environ, database_url=database_of(context, database))
+        facts = _facts(config, context)
+    except InvalidValueError as error:
+        problems = list(getattr(error, "problems", (error.message,)))
+        if is_json:
+            print_json({"file": _name(file), "problems": problems})
+        else:
+            _print_problems(problems)
+        raise typer.Exit(EXIT_PROBLEMS) from error
+    facts = {"file": _name(file), "problems": [], "unknown": list(config.unknown), **facts}
+    if is_json:
+        print_json(facts)
+    else:
+        _print(facts, config)
+
+
+def _facts(config: Config, context: typer.Context) -> dict[str, Any]:
+    from outlay.pricing.book import PriceBook
+    from outlay.providers.catalogue import PROVIDERS
+    from outlay.routing.configured import ConfiguredRoutes
+    from outlay.routing.environment import EnvironmentRoutes
+
+    settings = settings_of(context, config.database_url)
+    book = PriceBook(config.prices, settings.price_file)
+    routes = config.routes
+    served = routes.served if isinstance(routes, ConfiguredRoutes) else ()
+    aliases = routes.aliases if isinstance(routes, ConfiguredRoutes) else {}
+    providers = routes.providers if isinstance(routes, EnvironmentRoutes) else ()
+    return {
+        "models": [_model(row, target, book) for row, target in served],
+        "aliases": {name: alias.group for name, alias in aliases.items()},
+        "providers": [PROVIDERS[id].name for id in providers],
+        "budgets": [_budget(budget) for budget in config.budgets],
+        "has_master_key": bool(config.master_key),
+        "database": str(settings.database_path),
+    }
+
+
+def _model(row: Row, target: Target | None, book: PriceBook) -> dict[str, Any]:
+    return {
+        "model": row.group,
+        "id": row.id,
+        "provider": target.provider.id if target else None,
+        "provider_model": _provider_model(row, target),
+        "base_url": target.base_url if target else None,
+        "weight": row.weight,
+        "price": _price(row, target, book),
+    }
+
+
+def _provider_model(row: Row, target: Target | None) -> str:
+    """What the provider calls the model, with the star where there is one."""
+    if target is None or "*" not in row.model:
+        return row.model if target is None else target.model
+    from outlay.providers.catalogue import provider_named
+
+    before, _, after = row.model.partition("/")
+    return after if "*" in after and provider_named(before) is target.provider else row.model
+
+
+def _price(row: Row, target: Target | None, book: PriceBook) -> str | None:
+    """Where the price is from; `unknown`, or None where the model tells."""
+    from time import time_ns
+
+    from outlay.providers.target import split_model
+
+    if row.own_price:
+        return "own"
+    if target is None or "*" in row.model:
+        return None
+    provider, model = split_model(row.base_model) if row.base_model else (target.provider.id, target.model)
+    try:
+        return book.price(provider, model, at=time_ns() // 1000).origin
+    except PriceUnknownError:
+        return "unknown"
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    from outlay.domain.money import usd_text
+
+    return {
+        "id": budget.id,
+        "account": budget.account,
+        "unit": budget.unit,
+        "limit": usd_text(budget.limit) if budget.unit == "usd" else budget.limit,
+        "window": budget.window.text,
+        "mode": budget.mode,
+        "models": list(budget.models),
+        "providers": list(budget.providers),
+    }
+
+
+def _name(file: Path | None) -> str | None:
+    return None if file is None else str(file)
+
+
+def _print_problems(problems: list[str]) -> None:
+    for problem in problems:
+        typer.echo(f"outlay: {printable(problem)}", err=True)
+
+
+def _print(facts: dict[str, Any], config: Config) -> None:
+    if facts["models"]:
+        table = make_table("Model", "Deployment", "Leads to", "At", "Weight", "Price", numbers=("Weight",))
+        for each in facts["models"]:
+            leads_to = "/".join(filter(None, (each["provider"], each["provider_model"])))
+            weight, price = f"{each['weight']:g}", each["price"]
+            table.add_row(*map(cell, (each["model"], each["id"], leads_to, each["base_url"], weight, price)))
+        print_table(table)
+    else:
+        typer.echo(f"Providers of the environment: {', '.join(facts['providers']) or 'none has a key'}")
+    for alias, model in facts["aliases"].items():
+        typer.echo(f"Alias: {printable(alias)} is {printable(model)}")
+    if config.budgets:
+        table = make_table("Budget", "Account", "Limit", "Unit", "Window", "Mode", numbers=("Limit",))
+        for budget in config.budgets:
+            limit = amount_cell(budget.limit, budget.unit)
+            shown = (budget.id, budget.account, limit, budget.unit, budget.window.text, budget.mode)
+            table.add_row(*map(cell, shown))
+        print_table(table)
+    typer.echo(f"Database: {printable(facts['database'])}")
+    if not facts["has_master_key"] and facts["file"]:
+        typer.echo("Master key: none; set OUTLAY_MASTER_KEY, or general_settings.master_key")
+    for path in facts["unknown"]:
+        typer.echo(f"Not implemented, so without effect: {printable(path)}")
