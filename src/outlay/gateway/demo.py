@@ -31,7 +31,7 @@ FAKE_PRICE: Final[Mapping[str, float]] = {"input_cost_per_token": 2.5e-6, "outpu
 _CHEAP: Final[Mapping[str, str]] = {
     "openai": "gpt-4o-mini",
     "anthropic": "claude-haiku-4-5",
-    "groq": "llama-3.1-8b-instant",
+    "groq": "groq/llama-3.1-8b-instant",
     "mistral": "mistral-small-latest",
     "deepseek": "deepseek-chat",
     "openrouter": "openrouter/openai/gpt-4o-mini",
