@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,15 @@ def test_each_caller_sees_what_is_its_own_and_no_project_sees_anothers(still: Ga
     assert still.get("/v1/entries", "sk-unknown-key-0123456789").status_code == 401
 
 
+def test_a_key_with_a_new_secret_keeps_its_entries(still: Gateway) -> None:
+    old = still.new_key()
+    do(still, spend("before", key_account(old)))
+    answer = still.post("/key/regenerate", {"key": old})
+    assert answer.status_code == 200, answer.text
+    new = answer.json()["key"]
+    assert found(still, new) == found(still, key=new) == found(still, key=old) == ["before"]
+
+
 def test_balances_are_those_of_the_running_periods_by_account(still: Gateway) -> None:
     do(still, PutBudget(usd_budget("team:red", 10, "1d")), PutBudget(usd_budget("user:ada", 0.5)))
     do(still, Record(PROJECT, "r", ("team:red",), 2_500_000_000))
@@ -216,6 +226,22 @@ def test_a_caller_sees_the_balances_of_its_key_and_a_user_those_of_all_its_keys(
     assert balances(still, plain, account="user:ada") == []
     assert balances(still, hers, account="user:ada") == ["user:ada/usd"]
     assert len(balances(still)) == 4
+
+
+def test_every_parameter_and_field_is_documented(gateway: Gateway) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "spend.md").read_text(encoding="utf-8")
+    assert gateway.chat(gateway.new_key(max_budget=1)).status_code == 200
+    gateway.settled()
+    names = set[str]()
+    for path in ("/spend/logs", "/v1/entries", "/v1/balances"):
+        assert f"`GET {path}`" in page
+        names |= {
+            each["name"] for each in gateway.get("/openapi.json").json()["paths"][path]["get"]["parameters"]
+        }
+    (log,) = gateway.get("/spend/logs").json()
+    (entry,) = gateway.get("/v1/entries").json()["entries"]
+    names |= {*log, *log["metadata"], *entry, *entry["detail"]}
+    assert names - set(re.findall(r"\w+", "".join(re.findall(r"`[^`\n]+`|\"\w+\"", page)))) == set()
 
 
 def test_no_text_of_a_prompt_or_an_answer_and_no_secret_is_stored_or_shown(
