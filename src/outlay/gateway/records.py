@@ -166,7 +166,7 @@ def with_fields(record: R, fields: Mapping[str, Any]) -> R:
     try:
         check_detail(changed.detail())
     except InvalidValueError as error:
-        raise InvalidValueError(error.message.removeprefix("detail.")) from None
+        raise InvalidValueError(_with_field(error.message, changed.detail())) from None
     for field in ("models", "tags"):
         for name in getattr(changed, field):
             check_name(name, field)
@@ -189,6 +189,19 @@ def _what_is_wrong(message: str) -> str:
     """msgspec's `Expected `int`, got `str` - at `$.rpm_limit`` with the field in front."""
     what, at, path = message.partition(" - at ")
     return f"{path.strip('`').removeprefix('$.')}: {what}" if at else message
+
+
+def _with_field(message: str, detail: Mapping[str, Any]) -> str:
+    """What is wrong with a detail, with the field at fault in front; all of it is too large if none is."""
+    what = message.removeprefix("detail")
+    if what.startswith("."):
+        return what[1:]
+    for name, value in detail.items():
+        try:
+            check_detail({name: value})
+        except InvalidValueError:
+            return f"{name}{what}"
+    return f"the record{what}"
 
 
 def key_account(secret: str) -> str:
