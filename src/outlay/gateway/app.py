@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from outlay.errors import LedgerError, StoreError
 from outlay.gateway.build import open_books
@@ -37,18 +37,34 @@ SWEEP_SECONDS: Final = 5.0
 """How often what is due expires, and what could not be settled is tried again, when nobody calls."""
 
 
-def make_app(services: Services) -> Starlette:
+COUNTING: Final = "/v1/messages/count_tokens"
+
+
+class App:
+    """The application: calls go through a door by their exact path, all else by Starlette's routes."""
+
+    def __init__(self, doors: Mapping[str, Door], rest: Starlette) -> None:
+        self.doors = doors
+        self.rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            door = self.doors.get(scope["path"])
+            if door is not None:
+                await door(scope, receive, send)
+                return
+        await self.rest(scope, receive, send)
+
+
+def make_app(services: Services) -> App:
     """Make the application. Its lifespan opens the ledger and drains it at the end."""
-    doors = [
-        Route(path, Door(services, endpoint, handle), methods=["POST"])
-        for endpoint, paths in PATHS
-        for path in paths
-    ]
-    counting = Route("/v1/messages/count_tokens", Door(services, "messages", count), methods=["POST"])
-    app = Starlette(routes=[*doors, counting, *view_routes(services)], lifespan=lambda _: _life(services))
-    app.router.redirect_slashes = False  # a redirect would lead to whatever Host the caller named
-    app.router.default = Limited(make_management_app(services), services.config.limits)
-    return app
+    doors = {path: Door(services, endpoint, handle) for endpoint, paths in PATHS for path in paths}
+    doors[COUNTING] = Door(services, "messages", count)
+    rest = Starlette(routes=view_routes(services, tuple(doors)), lifespan=lambda _: _life(services))
+    rest.router.redirect_slashes = False  # a redirect would lead to whatever Host the caller named
+    rest.router.default = Limited(make_management_app(services), services.config.limits)
+    return App(doors, rest)
 
 
 @asynccontextmanager
@@ -66,6 +82,7 @@ async def _life(services: Services) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await sweeping
         await settle_late(services)
+        services.request_log.flush()
         await services.transport.close()
         await asyncio.to_thread(services.ledger.close)
 

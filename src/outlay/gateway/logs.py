@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -10,7 +11,7 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
-_REQUESTS: Final = logging.getLogger("outlay.requests")
+_WRITE_SECONDS: Final = 0.1
 _SECRET: Final = re.compile(r"\b(sk|pk|gsk|xai|key)-[A-Za-z0-9_\-]{6,}|(?i:bearer)\s+\S+")
 _encode = msgspec.json.Encoder().encode
 
@@ -46,12 +47,36 @@ def start_logging(stream: TextIO | None = None, *, level: int = logging.INFO) ->
         logger.propagate = False
 
 
-def log_request(**fields: Any) -> None:
-    """Log one request that was answered; fields without a value are left out."""
-    if not _REQUESTS.isEnabledFor(logging.INFO):
-        return
-    told = {name: value for name, value in fields.items() if value is not None}
-    _REQUESTS.info("request", extra={"fields": told})
+class RequestLog:
+    """A line for each request, written a few times a second: one write for many. Use it on one event loop."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._lines: list[bytes] = []
+
+    def add(self, fields: dict[str, Any]) -> None:
+        """Log one request that was answered; fields without a value are left out."""
+        if self._stream is None:
+            return
+        told = {name: value for name, value in fields.items() if value is not None}
+        self._lines.append(_encode({"at": _now(), "level": "info", "event": "request", **told}))
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Write what waits. A stream that takes no more (its reader is gone) gets no more."""
+        lines, self._lines = self._lines, []
+        if self._stream is None or not lines:
+            return
+        try:
+            self._stream.write(b"\n".join([*lines, b""]).decode())
+            self._stream.flush()
+        except OSError:
+            self._stream = None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def redacted(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from outlay.domain.commands import Settle, Void
 from outlay.gateway.config import Config
 from outlay.gateway.idempotency import Replays
 from outlay.gateway.keyring import Keyring
+from outlay.gateway.logs import RequestLog
 from outlay.gateway.metrics import Metrics
 from outlay.gateway.running import Running
 from outlay.ledger.clock import Clock
@@ -35,6 +37,7 @@ class Services:
     running: Running
     instance: str = ""
     unsettled: deque[Settle | Void] = field(default_factory=lambda: deque(maxlen=10_000))
+    request_log: RequestLog = field(default_factory=lambda: RequestLog(sys.stderr))
     replays: Replays = field(default_factory=Replays)
     new_id: Callable[[], str] = new_id
     random: Random = field(default_factory=lambda: Random(secrets.randbits(64)))  # noqa: S311 # it spreads load, and guards nothing

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from outlay.domain.money import usd_text
+from outlay.errors import OutlayError
 from outlay.gateway.exchange import Exchange
-from outlay.gateway.logs import log_request
+from outlay.gateway.failures import GatewayError
 
 
 def tell(exchange: Exchange, error: BaseException | None) -> None:
@@ -13,15 +14,24 @@ def tell(exchange: Exchange, error: BaseException | None) -> None:
     metrics = exchange.services.metrics
     metrics.answered(exchange.endpoint, exchange.model, exchange.status, seconds, exchange.upstream_seconds)
     who = exchange.principal
-    log_request(
-        request_id=exchange.request_id,
-        endpoint=exchange.endpoint,
-        status=exchange.status,
-        model=exchange.model,
-        key=None if who is None else who.alias or who.token[:8],
-        cost=None if charge is None or charge.nanos is None else usd_text(charge.nanos),
-        tokens=None if charge is None else charge.tokens,
-        seconds=round(seconds, 4),
-        added_ms=round((seconds - exchange.upstream_seconds) * 1000, 2),
-        reason=None if error is None else getattr(error, "type", None) or getattr(error, "code", "fault"),
+    exchange.services.request_log.add(
+        {
+            "request_id": exchange.request_id,
+            "endpoint": exchange.endpoint,
+            "status": exchange.status,
+            "model": exchange.model,
+            "key": None if who is None else who.alias or who.token[:8],
+            "cost": None if charge is None or charge.nanos is None else usd_text(charge.nanos),
+            "tokens": None if charge is None else charge.tokens,
+            "seconds": round(seconds, 4),
+            "added_ms": round((seconds - exchange.upstream_seconds) * 1000, 2),
+            "reason": _reason(error),
+        }
     )
+
+
+def _reason(error: BaseException | None) -> str | None:
+    """The kind of error that an answer names; `fault` for one of the gateway's own."""
+    if isinstance(error, GatewayError):
+        return error.type
+    return error.code if isinstance(error, OutlayError) else None if error is None else "fault"

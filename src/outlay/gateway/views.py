@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -28,8 +28,11 @@ _SCRAPERS: Final = frozenset({"admin", "admin_viewer"})
 View = Callable[[Request], Awaitable[Response]]
 
 
-def view_routes(services: Services) -> list[Route]:
-    """Make the routes. Health is open to all; the metrics are an administrator's, the models any key's."""
+def view_routes(services: Services, posted: Sequence[str]) -> list[Route]:
+    """Make the routes. Health is open to all; the metrics are an administrator's, the models any key's.
+
+    At the paths of `posted`, where calls are posted, another method is told so.
+    """
 
     async def alive(_: Request) -> Response:
         return JSONResponse("I'm alive!")
@@ -56,6 +59,13 @@ def view_routes(services: Services) -> list[Route]:
             )
         return JSONResponse(found[0])
 
+    async def unposted(request: Request) -> Response:
+        message = f"{request.url.path} takes POST, not {request.method}."
+        headers = {"allow": "POST"}
+        raise GatewayError(
+            405, "invalid_request_error", message, error_code="method_not_allowed", headers=headers
+        )
+
     views: list[tuple[str, View]] = [
         ("/health/liveliness", alive),
         ("/health/liveness", alive),
@@ -66,7 +76,9 @@ def view_routes(services: Services) -> list[Route]:
         ("/v1/models/{model:path}", model),
         ("/models/{model:path}", model),
     ]
-    return [Route(path, _answered(view), methods=["GET"]) for path, view in views]
+    routes = [Route(path, _answered(view), methods=["GET"]) for path, view in views]
+    others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    return [*routes, *(Route(path, _answered(unposted), methods=others) for path in posted)]
 
 
 def _answered(view: View) -> View:

@@ -26,6 +26,7 @@ _DAY = timedelta(days=1)
 LONGEST_CALL: Final = timedelta(hours=1)
 """A price that begins within this time after a call counts in the call's bound."""
 
+_MOST_FOUND: Final = 4096
 _FREE_WITHOUT_RATES = frozenset({("openai", "moderation")})
 _MINIMUM_AUDIO_SECONDS: Final = 10
 """Groq bills at least this much a transcription: https://groq.com/pricing"""
@@ -36,6 +37,8 @@ class BundledPrices:
 
     def __init__(self) -> None:
         self._get_snapshot: Callable[[], DataSnapshot] | None = None
+        self._found: dict[tuple[str, str], tuple[Provider, ModelInfo] | None] = {}
+        self._found_in: object = None
 
     def snapshot(self) -> DataSnapshot:
         """Give the data in use; another object after a refresh."""
@@ -82,7 +85,17 @@ class BundledPrices:
         return found[1].context_window if found else None
 
     def _find(self, provider: str, model: str) -> tuple[Provider, ModelInfo] | None:
-        snapshot = self.snapshot()
+        """Look a model up, once for each snapshot: its many rules are tried one by one."""
+        snapshot, key = self.snapshot(), (provider, model)
+        if snapshot is not self._found_in or len(self._found) >= _MOST_FOUND:
+            self._found, self._found_in = {}, snapshot
+        found = self._found
+        if key not in found:
+            found[key] = self._look_up(snapshot, provider, model)
+        return found[key]
+
+    @staticmethod
+    def _look_up(snapshot: DataSnapshot, provider: str, model: str) -> tuple[Provider, ModelInfo] | None:
         wanted = price_provider(provider)
         source = next((each for each in snapshot.providers if each.id == wanted), None)
         if source is None:
