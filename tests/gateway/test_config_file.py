@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from outlay.gateway.config import Config, Limits
 from outlay.gateway.config_file import ConfigError, load_config
@@ -255,7 +259,8 @@ def test_a_postgresql_database_is_refused_with_its_place_and_without_its_passwor
     assert len(told) == 1
     assert told[0].startswith("config.yaml: general_settings.database_url: database names PostgreSQL")
     assert "the-password-of-it" not in told[0]
-    assert problems(None, {"DATABASE_URL": url})[0].startswith("DATABASE_URL: ")
+    begin = "DATABASE_URL (OUTLAY_DATABASE_URL goes before it): database names PostgreSQL"
+    assert problems(None, {"DATABASE_URL": url})[0].startswith(begin)
     assert problems(None, {}, database_url=url)[0].startswith("--database-url: ")
 
 
@@ -353,7 +358,7 @@ outlay: {clamp: never, estimate: guess, default_max_tokens: 1.5, limits: {max_de
         ),
         (
             "litellm_settings: {default_key_generate_params: {max_budget: -1}}",
-            "config.yaml: litellm_settings.default_key_generate_params: max_budget must not be negative",
+            "config.yaml: litellm_settings.default_key_generate_params.max_budget must be a number from 0",
         ),
         (
             "litellm_settings: {upperbound_key_generate_params: {duration: soon}}",
@@ -442,3 +447,51 @@ def test_no_repr_shows_a_secret(write: Write) -> None:
     shown = repr([config, config.routes.served, config.routes.find("gpt-4o"), config.budgets])
     for secret in (*ENVIRON.values(), "sk-the-second-key-in-the-file"):
         assert secret not in shown
+
+
+# Any value anywhere.
+
+EVERYTHING = """
+model_list:
+  - model_name: a
+    litellm_params: {model: gpt-4o, api_key: k, api_base: "http://x/v1", custom_llm_provider: openai,
+      weight: 1, rpm: 1, max_budget: 4, budget_duration: 1d, timeout: 5, input_cost_per_token: 1,
+      output_cost_per_token: 1}
+    model_info: {id: x, base_model: gpt-4o}
+router_settings: {model_group_alias: {b: a, c: {model: a, hidden: true}}, timeout: 3,
+  provider_budget_config: {openai: {budget_limit: 1, time_period: 1d}}}
+litellm_settings: {max_budget: 5, budget_duration: 1d, timezone: UTC, budget_exceeded_status_code: 422,
+  default_key_generate_params: {max_budget: 1, duration: 1d, models: [a]},
+  upperbound_key_generate_params: {rpm_limit: 1, budget_duration: 1d}}
+general_settings: {master_key: sk-x, database_url: x.db, apply_user_budget_to_team_keys: true}
+outlay: {clamp: always, estimate: auto, prices: {openai/a: {input_mtok: 1, output_mtok: 2}},
+  limits: {max_depth: 5}, timeouts: {total_seconds: 5}, budgets: [{account: global, limit: 1, window: daily,
+  unit: usd, mode: hard, models: [a], providers: [openai], id: z}]}
+environment_variables: {A_NAME: x}
+"""
+Place = tuple[str | int, ...]
+
+
+def places(value: Any, place: Place = ()) -> Iterator[Place]:
+    if place:
+        yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in items:
+        yield from places(each, (*place, key))
+
+
+@pytest.mark.parametrize("odd", [True, "text", {"a": [1]}], ids=repr)
+def test_any_value_anywhere_is_read_or_refused_by_its_path(write: Write, odd: object) -> None:
+    everything = yaml.safe_load(EVERYTHING)
+    assert load_config(write(EVERYTHING), ENVIRON).unknown == ("environment_variables.A_NAME",)
+    for place in places(everything):
+        changed = copy.deepcopy(everything)
+        holder: Any = changed
+        for key in place[:-1]:
+            holder = holder[key]
+        holder[place[-1]] = odd
+        path = write(json.dumps(changed))
+        try:
+            load_config(path, ENVIRON)
+        except ConfigError as error:
+            assert all(problem.startswith(f"{path}: ") for problem in error.problems), place  # noqa: PT017 # some are read

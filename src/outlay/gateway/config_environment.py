@@ -40,6 +40,7 @@ def database_url(general: Section, report: Report, flag: str | None) -> str | No
     if url is not None and "@" in url:
         report.hide(url)
     if url is not None:
+        where += f" ({DATABASE_URL} goes before it)" if where == "DATABASE_URL" else ""
         report.check(where, lambda: Settings.from_environment({}, database_url=url))
     return url
 

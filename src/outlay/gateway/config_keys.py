@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from outlay.domain.budgets import MAX_AMOUNT
+from outlay.domain.money import MAX_NANOS, NANOS_PER_USD
 from outlay.errors import InvalidValueError
 from outlay.gateway.budgeting import budgets_of
 from outlay.gateway.config_section import Section
@@ -19,6 +21,8 @@ _BOUNDED: Final = (
     "rpm_limit",
     "max_parallel_requests",
 )
+_COUNTS: Final = ("tpm_limit", "rpm_limit", "max_parallel_requests")
+_AMOUNTS: Final = ("max_budget", "soft_budget")
 _OURS: Final = frozenset(
     {"key_name", "created_at", "created_by", "updated_at", "updated_by", "is_deleted", "expires_at"}
 )
@@ -50,7 +54,7 @@ def _params(
     litellm: Section, key: str, names: set[str], check: Callable[[Mapping[str, Any]], None]
 ) -> Mapping[str, Any]:
     section = litellm.section(key)
-    fields = {name: section.take(name) for name in section.left() if name in names}
+    fields = {name: _value(section, name) for name in section.left() if name in names}
     section.end()
     fields = {name: value for name, value in fields.items() if value is not None}
     try:
@@ -58,3 +62,11 @@ def _params(
     except InvalidValueError as error:
         section.report.problem(f"{section.file}: {section.path}: {error.message}")
     return fields
+
+
+def _value(section: Section, name: str) -> Any:
+    if name in _COUNTS:
+        return section.take_whole(name, least=0, most=MAX_AMOUNT)
+    if name in _AMOUNTS:
+        return section.take_number(name, least=0, most=MAX_NANOS // NANOS_PER_USD)
+    return section.take(name)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 VARIABLE: Final = "os.environ/"
 _HIDDEN_PREFIX: Final = 16
-_LEAST_HIDDEN: Final = 4
+_LEAST_HIDDEN: Final = 6
 
 
 @dataclass(slots=True)
@@ -149,9 +149,11 @@ class Section:
             return None
         if isinstance(value, str) and value.strip():
             return self._named(key, value.strip(), is_secret)
-        shown = type(value).__name__ if is_secret else shown_value(value)
-        what = "is blank" if isinstance(value, str) else f"must be text, not {shown}: put it in quotes"
-        self.refuse(key, what)
+        if isinstance(value, str):
+            self.refuse(key, "is blank: write a value, or take the key out")
+        else:
+            shown = type(value).__name__ if is_secret else shown_value(value)
+            self.refuse(key, f"must be text, not {shown}: put it in quotes")
         return None
 
     def take_number(self, key: str, *, least: float, most: float) -> float | None:
