@@ -33,9 +33,12 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Li
     """Read a request's body.
 
     Raises:
-        GatewayError: 413 above `max_body_bytes`, 408 after `receive_seconds`, 400 for a bad Content-Length.
+        GatewayError: 413 above `max_body_bytes`, 408 after `receive_seconds`, 415 for a compressed body, 400
+            for a bad Content-Length or Transfer-Encoding.
         ClientGoneError: the client is gone.
     """
+    if b"content-encoding" in headers or b"transfer-encoding" in headers:
+        _check_coding(headers)
     declared = _declared_length(headers)
     if declared > limits.max_body_bytes:
         if b"expect" not in headers:
@@ -75,6 +78,23 @@ async def _read(receive: Receive, limits: Limits) -> bytes:
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()
+
+
+def _check_coding(headers: Mapping[bytes, bytes]) -> None:
+    """A compressed body could grow without end when it is read; it is not read."""
+    for header, plain, status in (
+        ("content-encoding", b"identity", 415),
+        ("transfer-encoding", b"chunked", 400),
+    ):
+        value = headers.get(header.encode(), plain)
+        if value.strip().lower() != plain:
+            raise GatewayError(
+                status,
+                "invalid_request_error",
+                f"The header {header} must be {plain.decode()}, or not there: send the body as plain JSON.",
+                param=header,
+                headers=_CLOSE,
+            )
 
 
 def _declared_length(headers: Mapping[bytes, bytes]) -> int:
