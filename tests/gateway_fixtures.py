@@ -17,7 +17,7 @@ from outlay.testing.provider import FakeProvider
 @pytest.fixture
 def provider() -> Iterator[FakeProvider]:
     """A provider that keeps its own bill, by the same rates as the gateway's prices."""
-    with FakeProvider(rates={"claude-sonnet-4-5": CLAUDE_RATE}, default_rate=DEMO_RATE) as running:
+    with FakeProvider(rates={"claude-sonnet-4-6": CLAUDE_RATE}, default_rate=DEMO_RATE) as running:
         yield running
 
 

@@ -43,10 +43,10 @@ HELLO: list[Any] = [{"role": "user", "content": "Name three rivers in Europe, pl
 
 
 def rows(provider: FakeProvider) -> list[Row]:
-    """`demo` and `claude-sonnet-4-5`, and `unpriced`, all served by the fake provider."""
+    """`demo` and `claude-sonnet-4-6`, and `unpriced`, all served by the fake provider."""
     demo = {"input_cost_per_token": 2.5e-6, "output_cost_per_token": 1e-5}
     base, root = provider.base_url, provider.root_url
-    claude = "claude-sonnet-4-5"
+    claude = "claude-sonnet-4-6"
     return [
         Row("demo", "openai/demo", "demo-1", api_key=CREDENTIAL, api_base=base, own_price=demo),
         Row(claude, f"anthropic/{claude}", "claude-1", api_key=CREDENTIAL, api_base=root),

@@ -70,7 +70,7 @@ def test_a_tool_is_called(gateway: Gateway) -> None:
     answer = gateway.openai().chat.completions.create(
         model="demo", messages=HELLO, max_tokens=30, tools=WEATHER, tool_choice=WEATHER_CHOSEN
     )
-    (call,) = answer.choices[0].message.tool_calls or ()
+    (call,) = answer.choices[0].message.tool_calls or []
     assert call.type == "function"
     assert call.function.name == "weather"
     assert call.function.arguments.startswith('{"text":')
@@ -80,7 +80,7 @@ def test_a_tool_is_called(gateway: Gateway) -> None:
 def test_a_streamed_tool_call_arrives_in_pieces_that_make_the_whole(gateway: Gateway) -> None:
     asked: dict[str, Any] = {"tools": WEATHER, "tool_choice": WEATHER_CHOSEN, "max_tokens": 30}
     create = gateway.openai().chat.completions.create
-    (whole,) = create(model="demo", messages=HELLO, **asked).choices[0].message.tool_calls or ()
+    (whole,) = create(model="demo", messages=HELLO, **asked).choices[0].message.tool_calls or []
     pieces = [
         call.function.arguments or ""
         for chunk in create(model="demo", messages=HELLO, stream=True, **asked)
@@ -142,7 +142,7 @@ def test_the_callers_key_stays_here_and_the_operators_credential_goes_up(gateway
 
 def test_models_are_listed_and_found_one_by_one(gateway: Gateway) -> None:
     client = gateway.openai()
-    assert {model.id for model in client.models.list()} == {"demo", "claude-sonnet-4-5", "unpriced"}
+    assert {model.id for model in client.models.list()} == {"demo", "claude-sonnet-4-6", "unpriced"}
     assert client.models.retrieve("demo").object == "model"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-99")

@@ -72,7 +72,7 @@ def _failure(exchange: Exchange) -> ProviderError | None:
     reading, name = exchange.reading, exchange.route.target.provider.name
     assert reading is not None  # noqa: S101 # just set
     failure: ProviderError | None = reading.failure(name)
-    if failure is None and reading.claim is None and not reading.is_complete:
+    if failure is None and not reading.is_complete and not _is_claimed(exchange):
         failure = ProviderConnectionError(
             f"{name} ended its stream without an end mark or a usage. It may have been billed.",
             is_unknown_outcome=True,
@@ -93,6 +93,14 @@ async def _arrived(exchange: Exchange, error: ProviderError | InvalidValueError 
     exchange.upstream_seconds = monotonic() - exchange.sent_at
     outcome = "ok" if error is None else error.code
     exchange.services.metrics.upstream(exchange.route.target.provider.id, outcome)
-    if error is not None and (exchange.reading is None or exchange.reading.claim is None):
+    if error is not None and not _is_claimed(exchange):
         await fail(exchange, error)
         raise error
+
+
+def _is_claimed(exchange: Exchange) -> bool:
+    """Whether the provider said what the answer used. Anthropic's streams begin with the input's part only."""
+    reading = exchange.reading
+    if reading is None or reading.claim is None:
+        return False
+    return exchange.endpoint != "messages" or reading.is_complete

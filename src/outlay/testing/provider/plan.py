@@ -83,7 +83,7 @@ def make_plan(call_id: str, model: str, endpoint: str, body: Mapping[str, Any], 
         Refusal: the request lacks something, or the behaviour refuses it.
     """
     _refuse(endpoint, body, behaviour)
-    plan = Plan(call_id, model, endpoint, behaviour, body, _count_input(endpoint, body))
+    plan = Plan(call_id, model, endpoint, behaviour, body, count_input(endpoint, body))
     if endpoint != "embeddings":
         _generate(plan)
     return plan
@@ -107,7 +107,8 @@ def _refuse(endpoint: str, body: Mapping[str, Any], behaviour: Behaviour) -> Non
         raise Refusal(422, "stream_options: Extra inputs are not permitted", "stream_options")
 
 
-def _count_input(endpoint: str, body: Mapping[str, Any]) -> int:
+def count_input(endpoint: str, body: Mapping[str, Any]) -> int:
+    """Count what a request puts in, as it is billed: with its system prompt and its tools."""
     if endpoint == "chat":
         return tokens.count_chat(body["messages"], body.get("tools"))
     if endpoint == "messages":

@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl
 import msgspec
 from aiohttp import web
 
-from outlay.testing.provider import anthropic_wire, openai_wire, tokens
+from outlay.testing.provider import anthropic_wire, openai_wire
 from outlay.testing.provider.behaviour import Behaviour
 from outlay.testing.provider.bill import Bill
 from outlay.testing.provider.delivery import Delivery
-from outlay.testing.provider.plan import Refusal, make_plan
+from outlay.testing.provider.plan import Refusal, count_input, make_plan
 
 _ENDPOINTS = {
     "/chat/completions": "chat",
@@ -35,6 +35,8 @@ _ID_PREFIXES = {
 }
 _MODELS = ("demo", "gpt-4o", "gpt-4o-mini", "text-embedding-3-small", "claude-3-5-sonnet-latest")
 _RECORDED = 1000
+_BAD_KEY = "Incorrect API key provided."
+_UNCOUNTED = ("max_tokens", "metadata", "stream", "temperature")
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ class Server:
             data = [{"id": name, "object": "model", "created": 0, "owned_by": "outlay"} for name in _MODELS]
             return _json({"object": "list", "data": data})
         if request.method == "POST" and path == "/messages/count_tokens":
-            return _json({"input_tokens": tokens.count_chat(msgspec.json.decode(raw)["messages"])})
+            return self._count(headers, raw)
         endpoint = _ENDPOINTS.get(path)
         if endpoint is None or request.method != "POST":
             return _error("chat", 404, f"Unknown request URL: {request.method} {request.path}")
@@ -92,9 +94,9 @@ class Server:
     async def _serve(
         self, request: web.BaseRequest, endpoint: str, headers: Mapping[str, str], raw: bytes
     ) -> web.StreamResponse:
-        credential = headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
-        if self.api_key is not None and credential != self.api_key:
-            return _error(endpoint, 401, "Incorrect API key provided.")
+        credential = _credential(headers)
+        if not self._knows(credential):
+            return _error(endpoint, 401, _BAD_KEY)
         try:
             body, model, behaviour = self._read(headers, raw)
             call_id = f"{_ID_PREFIXES[endpoint]}{self._prefix}{next(self._ids):08x}"
@@ -114,6 +116,19 @@ class Server:
         return await Delivery(
             request, plan, call, self.bill, released=self._wait_for_release, credential=credential
         ).run()
+
+    def _count(self, headers: Mapping[str, str], raw: bytes) -> web.StreamResponse:
+        """Anthropic's count of a request's input: it bills nothing, and knows no field of the answer's."""
+        if not self._knows(_credential(headers)):
+            return _error("messages", 401, _BAD_KEY)
+        body = msgspec.json.decode(raw)
+        for field in _UNCOUNTED:
+            if field in body:
+                return _error("messages", 400, f"{field}: Extra inputs are not permitted")
+        return _json({"input_tokens": count_input("messages", body)})
+
+    def _knows(self, credential: str) -> bool:
+        return self.api_key is None or credential == self.api_key
 
     def _read(self, headers: Mapping[str, str], raw: bytes) -> tuple[dict[str, Any], str, Behaviour]:
         try:
@@ -180,6 +195,10 @@ class Server:
         """Let every request that hangs now go on."""
         self.released.set()
         self.released = asyncio.Event()
+
+
+def _credential(headers: Mapping[str, str]) -> str:
+    return headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def _changes(headers: Mapping[str, str], body: Mapping[str, Any], query: str) -> Iterable[dict[str, Any]]:
