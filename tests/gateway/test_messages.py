@@ -39,9 +39,9 @@ def test_a_message_is_streamed_with_its_usage(gateway: Gateway) -> None:
 
 def test_the_asynchronous_client_streams_a_message(gateway: Gateway) -> None:
     async def streamed() -> str:
-        async with anthropic.AsyncAnthropic(base_url=gateway.root_url, api_key=gateway.master_key) as client:
-            async with client.messages.stream(model=CLAUDE, max_tokens=8, messages=HELLO) as stream:
-                return "".join([text async for text in stream.text_stream])
+        client = anthropic.AsyncAnthropic(base_url=gateway.root_url, api_key=gateway.master_key)
+        async with client, client.messages.stream(model=CLAUDE, max_tokens=8, messages=HELLO) as stream:
+            return "".join([text async for text in stream.text_stream])
 
     assert asyncio.run(streamed()).count(" ") == 7
     gateway.settled()
@@ -113,11 +113,13 @@ def test_a_stream_that_breaks_off_is_not_charged_by_the_usage_it_began_with(
     gateway: Gateway, fault: str
 ) -> None:
     gateway.provider.script([{fault: 6, "output_tokens": 10, "bills_after_hangup": True}])
-    with pytest.raises(anthropic.APIStatusError):
-        with gateway.anthropic(max_retries=0).messages.stream(
+    with (
+        pytest.raises(anthropic.APIStatusError),
+        gateway.anthropic(max_retries=0).messages.stream(
             model=CLAUDE, max_tokens=10, messages=HELLO
-        ) as stream:
-            list(stream.text_stream)
+        ) as stream,
+    ):
+        list(stream.text_stream)
     assert gateway.journal.pending() == 1
     gateway.journal.expire()
     (entry,) = gateway.journal.entries("expire")

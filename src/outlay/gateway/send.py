@@ -99,7 +99,7 @@ async def _arrived(exchange: Exchange, error: ProviderError | InvalidValueError 
 
 
 def _is_claimed(exchange: Exchange) -> bool:
-    """Whether the provider said what the answer used. Anthropic's streams begin with the input's part only."""
+    """Whether the provider said what the answer used. Anthropic's streams begin with the input alone."""
     reading = exchange.reading
     if reading is None or reading.claim is None:
         return False
