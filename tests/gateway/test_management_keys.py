@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,40 +9,12 @@ from typing import Any
 
 import pytest
 from gateways import MASTER_KEY, Gateway, run_gateway
+from management import done, hashed, info_of, refused
 
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
 pytest_plugins = ["gateway_fixtures"]
-
-
-def hashed(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def done(gateway: Gateway, path: str, document: dict[str, Any], key: str | None = None) -> dict[str, Any]:
-    answer = gateway.post(path, document, key)
-    assert answer.status_code == 200, answer.text
-    row: dict[str, Any] = answer.json()
-    return row
-
-
-def refused(gateway: Gateway, path: str, document: dict[str, Any], *, status: int = 400) -> str:
-    with gateway.http() as client:
-        answer = client.post(path, content=json.dumps(document))
-    assert answer.status_code == status, answer.text
-    error = answer.json()["error"]
-    assert error.keys() >= {"message", "type", "param", "code"}
-    message: str = error["message"]
-    return message
-
-
-def info_of(gateway: Gateway, key: str) -> dict[str, Any]:
-    with gateway.http() as client:
-        answer = client.get("/key/info", params={"key": key})
-    assert answer.status_code == 200, answer.text
-    row: dict[str, Any] = answer.json()["info"]
-    return row
 
 
 def test_a_key_is_shown_once_and_stored_hashed(gateway: Gateway) -> None:

@@ -82,6 +82,19 @@ def make_key(
     return NewKey(secret, id, record)
 
 
+def check_new_key(reader: Reader, fields: Mapping[str, Any], *, zone: str, rules: KeyRules) -> None:
+    """Check what `make_key` checks, and make nothing: for whoever makes something else first.
+
+    Raises:
+        InvalidValueError: as `make_key`.
+    """
+    filled = rules.fill(fields)
+    rules.check(filled)
+    filled.pop("blocked", None)
+    record = _changed(reader, KeyRecord(), filled, id="key:new", by="")
+    budgets_of("key:new", record, zone=zone, at=record.created_at)
+
+
 def update_key(
     ledger: Ledger,
     id: str,

@@ -11,7 +11,7 @@ from outlay.domain.accounts import Account
 from outlay.errors import InvalidValueError
 from outlay.gateway.accounts import delete_account, make_account, update_account
 from outlay.gateway.directory import NoSuchAccountError, existing, find_record, live, teams_of
-from outlay.gateway.keys import delete_key, key_of_alias
+from outlay.gateway.keys import check_new_key, delete_key
 from outlay.gateway.management.authorise import Caller, TheCatalogue, forbidden, reads_all
 from outlay.gateway.management.by_email import find_email, user_by_email
 from outlay.gateway.management.catalogue import Catalogue
@@ -47,7 +47,7 @@ def new(body: NewUser, caller: Caller, catalogue: TheCatalogue) -> Row:
     fields = body.stated(without=_NOT_OF_THE_USER)
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
-            _check_new(reader, body)
+            _check_new(reader, body, catalogue)
         make_account(
             ledger,
             f"user:{user_id}",
@@ -171,7 +171,7 @@ def _row(reader: Reader, account: Account, user: UserRecord, figures: Figures) -
     }
 
 
-def _check_new(reader: Reader, body: NewUser) -> None:
+def _check_new(reader: Reader, body: NewUser, catalogue: Catalogue) -> None:
     """What could fail after the user is made must fail before."""
     _check_email(reader, body.user_email, None)
     for team_id in body.teams:
@@ -179,18 +179,17 @@ def _check_new(reader: Reader, body: NewUser) -> None:
             raise NoSuchAccountError("teams", f"there is no team {team_id!r}")
     if len(set(body.teams)) < len(body.teams):
         raise InvalidValueError("teams must name each team once")
-    if (
-        body.auto_create_key
-        and body.key_alias is not None
-        and key_of_alias(reader, body.key_alias) is not None
-    ):
-        raise InvalidValueError(f"key_alias {body.key_alias!r} is in use: take another")
+    if body.auto_create_key:
+        check_new_key(reader, _key_fields(body), zone=catalogue.zone, rules=catalogue.rules)
 
 
 def _first_key(body: NewUser, user_id: str, caller: Principal, catalogue: Catalogue) -> Row:
-    fields = {name: getattr(body, name) for name in _KEY_FIELDS}
-    row = made_key(catalogue.ledger, catalogue, caller, {**fields, "user_id": user_id})
+    row = made_key(catalogue.ledger, catalogue, caller, {**_key_fields(body), "user_id": user_id})
     return {name: row[name] for name in ("key", "token", "token_id", "key_name", "key_alias", "expires")}
+
+
+def _key_fields(body: NewUser) -> dict[str, Any]:
+    return {name: getattr(body, name) for name in _KEY_FIELDS}
 
 
 def _check_email(reader: Reader, user_email: str | None, user_id: str | None) -> None:
