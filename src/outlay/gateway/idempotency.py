@@ -166,9 +166,10 @@ def conflict(exchange: Exchange) -> GatewayError:
 
 
 def release(exchange: Exchange) -> None:
-    """The request was not billed: its key is free."""
+    """The request was not billed: its key is free, and its answer is not kept."""
     if exchange.claimed is not None:
         exchange.services.replays.release(exchange.claimed)
+        exchange.claimed = None
 
 
 def finish(exchange: Exchange, stored: Stored | None) -> None:
