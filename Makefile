@@ -50,7 +50,7 @@ bench-peers: install .venv-peers/.installed
 .venv-peers/.installed: requirements/peers.txt
 	@echo "setting up .venv-peers (a minute, once)"
 	@$(PYTHON) -m venv .venv-peers
-	@.venv-peers/bin/python -m pip install --quiet --require-hashes -r requirements/peers.txt
+	@.venv-peers/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/peers.txt
 	@touch $@
 
 # Pin the newest versions of what requirements/*.in name.

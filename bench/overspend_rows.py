@@ -1,0 +1,76 @@
+"""Rows: the ways in which gateways let more be spent than the limit says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+OUTPUT_TOKENS = 24
+LEAVING_CHUNK_SECONDS = 0.005
+KILLED_CALL_SECONDS = 0.1
+_TEXT = "Name three rivers in Europe, please."
+_CJK = "預算是為了不超支而定的界限，每次呼叫都要先預留最壞情況的費用。"
+CJK_CHARACTERS = 40_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Calls that all go to one limit, which is `fits` times what one of them costs.
+
+    `more` goes into each body, `behaviour` to the fake provider. `is_warm`: one call is made before all
+    others. `kill_at`: the gateway is killed when the provider has served so many.
+    """
+
+    name: str
+    title: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+    text: str = _TEXT
+    behaviour: Mapping[str, Any] = field(default_factory=dict)
+    calls: int = 500
+    at_once: int = 500
+    fits: int = 100
+    is_warm: bool = True
+    is_leaving: bool = False
+    has_four_budgets: bool = False
+    kill_at: int | None = None
+
+    def body(self, model: str) -> dict[str, Any]:
+        """One request."""
+        return {"model": model, "messages": [{"role": "user", "content": self.text}], **self.more}
+
+
+_CAPPED = {"max_tokens": OUTPUT_TOKENS}
+_STREAM = {**_CAPPED, "stream": True}
+
+ROWS = (
+    Row("declared", "max_tokens declared", _CAPPED),
+    Row("undeclared", "no max_tokens"),
+    Row(
+        "long-input",
+        f"{CJK_CHARACTERS:,} CJK characters each",
+        _CAPPED,
+        text=(_CJK * (CJK_CHARACTERS // len(_CJK) + 1))[:CJK_CHARACTERS],
+        fits=40,
+    ),
+    Row(
+        "hang-up",
+        "streams whose client hangs up after one chunk",
+        _STREAM,
+        behaviour={"chunk_delay_seconds": LEAVING_CHUNK_SECONDS, "bills_after_hangup": True},
+        is_leaving=True,
+    ),
+    Row("no-usage", "streams of a provider that sends no usage", _STREAM, behaviour={"usage": "missing"}),
+    Row("n-8", "n = 8", {**_CAPPED, "n": 8}, fits=60),
+    Row("first-use", "first ever use of the key", _CAPPED, is_warm=False),
+    Row("four-budgets", "four budgets at once", _CAPPED, has_four_budgets=True),
+    Row(
+        "killed",
+        "kill -9 of the gateway under load, restart, continue",
+        _CAPPED,
+        behaviour={"delay_seconds": KILLED_CALL_SECONDS, "bills_after_hangup": True},
+        at_once=16,
+        fits=200,
+        kill_at=60,
+    ),
+)
