@@ -23,6 +23,7 @@ from outlay.pricing.media import image_maximum
 from outlay.pricing.names import bare_model, is_reasoning_model, price_provider
 from outlay.pricing.overheads import OPENAI, OTHERS, Overheads
 from outlay.pricing.price import Price
+from outlay.pricing.rates import times
 from outlay.pricing.tokens import LONGEST_COUNTED, Vocabulary, count_ordinary, vocabulary
 
 Method = Literal["auto", "exact", "margin", "bytes"]
@@ -147,12 +148,14 @@ def estimate(
         speed=_name(body, "speed"),
         has_media=counted.has_media or counted.has_audio or outside is not None,
     )
-    fixed = rates.input * input_tokens + rates.output * predicted + hosted.nanos
+    fixed = times(rates.input, input_tokens)
+    if predicted or hosted.nanos:
+        fixed = ceil(rates.input * input_tokens + rates.output * predicted + hosted.nanos)
     per_call = price.per_request_nanos * hosted.rounds
     return Estimate(
         input_tokens=input_tokens,
-        input_nanos=ceil(fixed) + per_call,
-        nanos_per_output_token=ceil(rates.output * multiplier),
+        input_nanos=fixed + per_call,
+        nanos_per_output_token=times(rates.output, multiplier),
         output_multiplier=multiplier,
         wanted_output_tokens=caps.wanted,
         least_output_tokens=caps.least,

@@ -66,6 +66,7 @@ def priced_family(model: str) -> str | None:
     return next((provider for prefix, provider in _PRICED_FAMILIES if key.startswith(prefix)), None)
 
 
+@lru_cache(maxsize=4096)
 def price_provider(provider: str) -> str:
     """Give genai-prices' id of a provider: its own id unless the table knows another."""
     wanted = provider.strip().lower()

@@ -37,7 +37,8 @@ class _Part(NamedTuple):
 class Price:
     """What a call to one model costs. Immutable but for a cache of its own bounds; made by `compile_price`.
 
-    `valid_from` and `valid_until` (µs since the epoch, UTC) say when these rates hold.
+    `valid_from` and `valid_until` (µs since the epoch, UTC) say when these rates hold. `per_request_nanos` is
+    the most that a call costs before its first token, rounded up.
     """
 
     rates: Rates
@@ -50,6 +51,7 @@ class Price:
     dearer: tuple[Rates, ...] = field(repr=False)
     variants: Mapping[tuple[str, str], tuple[Rates, ...]] = field(repr=False)
     minimum_audio_seconds: int = field(repr=False)
+    per_request_nanos: int = field(repr=False)
     _denominator: int = field(repr=False)
     _starts: tuple[int, ...] = field(repr=False)
     _parts: tuple[_Part, ...] = field(repr=False)
@@ -109,11 +111,6 @@ class Price:
         """Give nanos for one `web_searches` or another unit beyond tokens; None if it has no price."""
         found = [table[usage_key].base for table in self._tables("auto", None) if usage_key in table]
         return max(found, default=None)
-
-    @property
-    def per_request_nanos(self) -> int:
-        """What every call costs before its first token, in nanos, rounded up."""
-        return ceil(self.extra_rate("requests") or 0)
 
     @property
     def is_input_priced(self) -> bool:
@@ -251,11 +248,16 @@ def compile_price(
         _starts=starts,
         _parts=parts,
         _numerators=rows,
+        per_request_nanos=_per_request(chain([rates], dearer, *(variants or {}).values())),
         _request=_numerator(rates, "requests", 0, denominator),
         _plain=plain,
         _reach=tier_starts(chain([rates], dearer, *(variants or {}).values())),
         _bounds={},
     )
+
+
+def _per_request(tables: Iterable[Rates]) -> int:
+    return ceil(max((table["requests"].base for table in tables if "requests" in table), default=0))
 
 
 def _numerator(rates: Rates, key: str, input_tokens: int, denominator: int) -> int:

@@ -38,6 +38,11 @@ class BoundRates(NamedTuple):
     output: Fraction
 
 
+def times(rate: Fraction, count: int) -> int:
+    """Give what so many counts cost, rounded up to whole nanos."""
+    return -(-rate.numerator * count // rate.denominator)
+
+
 def tier_starts(tables: Iterable[Rates]) -> tuple[int, ...]:
     """Give the input lengths, ascending, above which some rate changes."""
     rates = chain.from_iterable(table.values() for table in tables)
