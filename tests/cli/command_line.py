@@ -60,9 +60,12 @@ class Server:
         raise AssertionError(f"{text!r} was not said, but {self.said!r}, {self.process.communicate()[1]!r}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> Ran:
-        """Send a signal, and wait for the end."""
+        """Send a signal, and wait for the end; it is killed if that does not come."""
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=_PATIENCE_SECONDS)
+        timer = Timer(_PATIENCE_SECONDS, self.process.kill)
+        timer.start()
+        out, err = self.process.communicate()
+        timer.cancel()
         return Ran(self.process.returncode, self.said + out, err)
 
 
@@ -95,7 +98,7 @@ class CommandLine:
 
     @contextmanager
     def runs(self, *arguments: str, **environ: str) -> Iterator[Server]:
-        """Start what goes on until it is stopped, as a pipe's writer; it is gone at the end in any case."""
+        """Start what goes on until it is stopped; it is gone at the end in any case."""
         with subprocess.Popen(
             [sys.executable, "-m", "outlay", *arguments],
             cwd=self.folder,
@@ -104,10 +107,12 @@ class CommandLine:
             stderr=subprocess.PIPE,
             text=True,
         ) as process:
+            server = Server(process)
             try:
-                yield Server(process)
+                yield server
             finally:
-                process.kill()
+                if process.poll() is None:
+                    server.stop()
 
     def piped_to_head(self, *arguments: str) -> str:
         """Run with a reader that takes one line and leaves; gives the line. No complaint, exit code 0."""
