@@ -127,6 +127,7 @@ def test_pages_hold_every_entry_once_though_new_ones_are_written_meanwhile(still
         ({"source": "guessed"}, "source"),
         ({"since": "soon"}, "since"),
         ({"until": "9" * 400}, "until"),
+        ({"since": "99999999999999d"}, "since"),
         ({"order": "random"}, "order"),
         ({"limit": 0}, "limit"),
         ({"cursor": "-1"}, "cursor"),

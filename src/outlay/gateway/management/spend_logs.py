@@ -25,7 +25,7 @@ _CALL_TYPES: Final = {
     "responses": "aresponses",
     "messages": "anthropic_messages",
 }
-_SUMMED_AT_ONCE: Final = 20_000
+_SUMMED_AT_ONCE: Final = 5_000
 """Entries that one look at the database adds up."""
 _DAY: Final = 24 * 3600 * SECOND
 
