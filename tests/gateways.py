@@ -77,6 +77,7 @@ class Gateway:
     services: Services
     master_key: str = MASTER_KEY
     _journal: list[Journal] = field(default_factory=list)
+    _clients: list[openai.OpenAI | anthropic.Anthropic] = field(default_factory=list)
 
     @property
     def base_url(self) -> str:
@@ -92,11 +93,15 @@ class Gateway:
 
     def openai(self, key: str | None = None, **more: Any) -> openai.OpenAI:
         """OpenAI's own client, with the master key unless another is given."""
-        return openai.OpenAI(base_url=self.base_url, api_key=key or self.master_key, **more)
+        client = openai.OpenAI(base_url=self.base_url, api_key=key or self.master_key, **more)
+        self._clients.append(client)
+        return client
 
     def anthropic(self, key: str | None = None, **more: Any) -> anthropic.Anthropic:
         """Anthropic's own client."""
-        return anthropic.Anthropic(base_url=self.root_url, api_key=key or self.master_key, **more)
+        client = anthropic.Anthropic(base_url=self.root_url, api_key=key or self.master_key, **more)
+        self._clients.append(client)
+        return client
 
     def http(self, key: str | None = None, **more: Any) -> httpx.Client:
         """A plain client with a key."""
@@ -132,7 +137,9 @@ class Gateway:
         eventually(lambda: self.journal.pending() == 0)
 
     def close(self) -> None:
-        """Close what looks at the database."""
+        """Close the clients, and what looks at the database."""
+        for client in self._clients:
+            client.close()
         for journal in self._journal:
             journal.close()
 

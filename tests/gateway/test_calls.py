@@ -156,7 +156,7 @@ def test_a_key_sees_only_the_models_it_may_use(gateway: Gateway) -> None:
 
 
 def test_every_endpoint_is_there_without_its_version_too(gateway: Gateway) -> None:
-    client = openai.OpenAI(base_url=gateway.root_url, api_key=gateway.master_key)
+    client = gateway.openai().with_options(base_url=gateway.root_url)
     chat = client.chat.completions.create(model="demo", messages=HELLO, max_tokens=5)
     assert chat.choices[0].message.content
     assert client.completions.create(model="demo", prompt="One", max_tokens=5).choices[0].text
