@@ -504,3 +504,24 @@ def test_errors_are_each_callers_own(tmp_path: Path) -> None:
     assert isinstance(second, OutlayError)
     assert first is not second
     assert first.__cause__ is not None
+
+
+def test_a_long_report_holds_up_neither_a_reader_nor_a_commit(tmp_path: Path) -> None:
+    ledger = Ledger(SQLiteStore(tmp_path / "outlay.db"))
+    ledger.execute(PutBudget(a_budget(100)))
+    is_read = threading.Event()
+
+    def read() -> None:
+        with ledger.read() as reader:
+            is_read.set()
+            assert reader.budgets()
+
+    with ledger.read() as report:
+        before = report.catalogue_version()
+        other = threading.Thread(target=read)
+        other.start()
+        assert is_read.wait(10)
+        other.join()
+        ledger.execute(PutBudget(a_budget(200)))
+        assert report.catalogue_version() == before
+    ledger.close()

@@ -1,11 +1,11 @@
-"""The SQLite store: one connection for the writer, one for readers, and a lock file between processes.
+"""The SQLite store: a connection for the writer, some for readers, and a lock file between processes.
 
 Several processes may share one file. A writer takes an advisory lock on `FILE.lock` before it begins: the
 kernel wakes waiters in order, where SQLite's own busy loop lets some wait for seconds. A reader needs that
 lock only to make or upgrade the schema, and does not wait for it for ever.
 
-Each of the two connections has a lock, held while it is open to use and not while its user waits for other
-processes: so `close`, or a fork, waits for a transaction and never for another process.
+`close`, and a fork, wait for who reads and for a transaction, and never for another process: the writer's
+connection has a lock, held while it is open to use and not while its user waits for other processes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -28,6 +28,7 @@ from outlay.ledger.writer import before_begin
 from outlay.stores.sqlite import opening
 from outlay.stores.sqlite.failures import DAMAGES, FAILURES, translate
 from outlay.stores.sqlite.reader import SQLiteReader
+from outlay.stores.sqlite.readers import Readers
 from outlay.stores.sqlite.transaction import Known, SQLiteTransaction
 
 BUSY_SECONDS: Final = 5.0
@@ -59,8 +60,7 @@ class SQLiteStore:
         self._identity: opening.Identity | None = None
         self._writer: apsw.Connection | None = None
         self._writer_lock = threading.Lock()
-        self._reader: apsw.Connection | None = None
-        self._reader_lock = threading.Lock()
+        self._readers = Readers()
         self._data_version = -1
         self._known = Known()
 
@@ -118,62 +118,56 @@ class SQLiteStore:
     @contextmanager
     def read(self) -> Iterator[SQLiteReader]:
         """A consistent look at what is committed."""
-        with self._reader_lock:
+        with self._readers.lend(self._open_reader) as connection:
             try:
-                connection = self._open_reader()
-            except FAILURES as error:
-                raise translate(error, str(self.path)) from error
-            try:
+                self._check_identity()
                 connection.execute("BEGIN")
                 try:
                     yield SQLiteReader(connection, self._clock)
                 finally:
                     connection.execute("COMMIT")
             except DAMAGES as error:  # an OSError may be the caller's own
-                self._drop_reader()
                 raise translate(error, str(self.path)) from error
-
-    def _drop_reader(self) -> None:
-        """Throw a connection away that failed, with whatever it had begun."""
-        if self._reader is not None:
-            self._reader.close(force=True)
-            self._reader = None
 
     def close(self) -> None:
         """Close every connection, and forget which file it was."""
-        with self._reader_lock, self._writer_lock:
-            self._drop()
-            self._close_lock_file()
-            self._identity = None
+        idle = self._readers.stop()
+        try:
+            with self._writer_lock:
+                self._drop(idle)
+                self._close_lock_file()
+                self._identity = None
+        finally:
+            self._readers.go_on()
 
     def pause(self) -> None:
         """Close every connection before a fork, and let nobody in until `resume`."""
-        self._reader_lock.acquire()
+        idle = self._readers.stop()
         self._writer_lock.acquire()
-        self._drop()
+        self._drop(idle)
 
     def resume(self, *, is_child: bool) -> None:
         """Allow use again after a fork. The lock file is the parent's: its thread may wait for the lock."""
         if is_child:
-            self._reader_lock, self._writer_lock = threading.Lock(), threading.Lock()
+            self._readers, self._writer_lock = Readers(), threading.Lock()
             self._close_lock_file()
         else:
             self._writer_lock.release()
-            self._reader_lock.release()
+            self._readers.go_on()
 
     def __del__(self) -> None:
         self._close_lock_file()
 
-    def _drop(self) -> None:
-        """Close both connections; called with both locks."""
+    def _drop(self, idle: Sequence[apsw.Connection]) -> None:
+        """Close the writer's connection and those of readers; called while nobody uses any."""
         is_replaced = self._is_replaced()
-        for connection in (self._reader, self._writer):
+        for connection in (*idle, self._writer):
             if connection is None:
                 continue
             if is_replaced:  # the journal beside the file may be another's: leave it
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             connection.close(force=True)
-        self._reader = self._writer = None
+        self._writer = None
         self._data_version = -1
 
     def _lock_of_file(self) -> int:
@@ -197,12 +191,14 @@ class SQLiteStore:
         return self._writer
 
     def _open_reader(self) -> apsw.Connection:
-        self._check_identity()
-        if self._reader is None:
+        try:
+            self._check_identity()
             self._check()
-            self._reader = self._open(is_locked=False)
-            self._reader.execute("PRAGMA query_only = 1").fetchall()
-        return self._reader
+            connection = self._open(is_locked=False)
+            connection.execute("PRAGMA query_only = 1").fetchall()
+        except FAILURES as error:
+            raise translate(error, str(self.path)) from error
+        return connection
 
     def _check(self) -> None:
         opening.check_engine(apsw.sqlite_lib_version())
