@@ -101,6 +101,21 @@ def test_a_configuration_is_served_and_what_it_cannot_do_is_told_once(outlay: Co
     assert not outlay.database.exists()
 
 
+def test_without_a_file_it_serves_the_environments_providers_or_says_that_there_are_none(
+    outlay: CommandLine,
+) -> None:
+    warning = "No provider's key is in the environment"
+    with outlay.runs("serve", "--port", "0", OUTLAY_MASTER_KEY=MASTER) as server:
+        address_of(server)
+        assert warning in server.stop().err
+    environ = {"OUTLAY_MASTER_KEY": MASTER, "GROQ_API_KEY": "sk-upstream"}
+    with outlay.runs("serve", "--port", "0", **environ) as server:
+        address = address_of(server)
+        listed = httpx2.get(f"{address}/v1/models", headers={"x-api-key": MASTER}).json()["data"]
+        assert {each["id"].partition("/")[0] for each in listed} == {"groq"}
+        assert warning not in server.stop().err
+
+
 def test_a_configuration_with_a_fault_is_one_line_that_names_it(outlay: CommandLine) -> None:
     (outlay.folder / "config.yaml").write_text("litellm_settings: {timezone: Mars}\n")
     line = outlay.fails("serve", "--config", "config.yaml")
