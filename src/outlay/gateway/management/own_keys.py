@@ -35,7 +35,7 @@ def fields_of_own_key(reader: Reader, caller: Principal, fields: Mapping[str, An
         if fields.get(name) is not None:
             raise forbidden(f"Only an administrator makes keys with {name}.", name)
     if fields.get("user_id") not in (None, caller.user_id):
-        raise forbidden("Only an administrator makes keys of another user.", "user_id")
+        raise forbidden("Only an administrator makes keys with another user_id.", "user_id")
     return {**fields, "user_id": caller.user_id}
 
 
