@@ -24,6 +24,7 @@ from outlay.providers.wires import Reading
 STALLED_SECONDS: Final = 60.0
 """How long a caller may take to read what was sent; then it is taken for gone."""
 _JSON: Final = b"application/json"
+_MOST_TYPE_CHARACTERS: Final = 200
 _encode = msgspec.json.Encoder().encode
 
 Headers = list[tuple[bytes, bytes]]
@@ -102,7 +103,7 @@ async def refuse(exchange: Exchange, error: OutlayError | Failure) -> None:
         await _deliver(exchange, b"%bdata: %b\n\n" % (event, _encode(document)))
         await _deliver(exchange, b"", is_last=True)
         return
-    headers = _headers(exchange, _JSON)
+    headers = _headers(exchange, _JSON, is_sent=exchange.sent_at > 0)
     headers += [
         (name.encode(), value.encode("latin-1", "replace")) for name, value in failure.headers.items()
     ]
@@ -139,7 +140,7 @@ def _note_first_chunk(exchange: Exchange) -> None:
     exchange.services.metrics.first_chunk(exchange.endpoint, added)
 
 
-def _headers(exchange: Exchange, content_type: bytes) -> Headers:
+def _headers(exchange: Exchange, content_type: bytes, *, is_sent: bool = True) -> Headers:
     request_id = exchange.request_id.encode()
     headers = [
         (b"content-type", content_type),
@@ -147,7 +148,7 @@ def _headers(exchange: Exchange, content_type: bytes) -> Headers:
         (b"x-litellm-call-id", request_id),
         (b"request-id" if exchange.endpoint == "messages" else b"x-request-id", request_id),
     ]
-    if exchange.deployment is not None:
+    if is_sent and exchange.deployment is not None:
         deployment_id = exchange.deployment.id.encode("latin-1", "replace")
         headers += [
             (b"x-outlay-model-id", deployment_id),
@@ -179,7 +180,10 @@ def _cost_headers(exchange: Exchange) -> Headers:
 
 
 def _content_type(headers: Mapping[str, str], default: bytes) -> bytes:
-    return headers.get("content-type", "").encode("latin-1", "replace") or default
+    """The provider's, if it can stand in a header."""
+    given = headers.get("content-type", "")
+    is_fit = 0 < len(given) <= _MOST_TYPE_CHARACTERS and given.isascii() and given.isprintable()
+    return given.encode() if is_fit else default
 
 
 async def _send_whole(exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:

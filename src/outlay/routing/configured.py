@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+from outlay.domain.accounts import check_name
 from outlay.errors import InvalidValueError, ProviderAuthError
 from outlay.providers.target import Target, resolve
 from outlay.providers.transport import Timeouts
@@ -41,8 +42,9 @@ class Row:
         """Where it leads to, with any model for a star; None where that depends on the model.
 
         Raises:
-            InvalidValueError: the stars, the model, the provider, the key or the address cannot be used.
+            InvalidValueError: id, stars, model, provider, key or address cannot be used.
         """
+        check_name(self.id, "model_info.id")
         if self.group.count(STAR) > 1 or self.model.count(STAR) > 1:
             raise InvalidValueError("model_name and model may have one * each")
         if STAR in self.model and STAR not in self.group:
