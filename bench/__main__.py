@@ -11,15 +11,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import importing, ledger, machine, processes, update_cost
+from bench import gateway, importing, ledger, machine, overspend, processes, update_cost
 from bench.options import Options
-from bench.report import Report
+from bench.report import Shown
 
-BENCHMARKS: Mapping[str, Callable[[Options], Report]] = {
+BENCHMARKS: Mapping[str, Callable[[Options], Shown]] = {
     "update_cost": update_cost.run,
     "ledger": ledger.run,
     "importing": importing.run,
     "processes": processes.run,
+    "gateway": gateway.run,
+    "overspend": overspend.run,
 }
 DOCUMENT = Path("docs/benchmarks.md")
 

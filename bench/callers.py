@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 import aiohttp
 import uvloop
 
-CALL_SECONDS = 60.0
+CALL_SECONDS = 600.0
 PATIENCE_SECONDS = 5.0
-DOWN_SECONDS = 180.0
+DOWN_SECONDS = 300.0
 _RECONNECT_SECONDS = 0.5
+_MOST_WAIT_SECONDS = 60.0
 _WAITABLE = (429, 503)
-_SAID = 300
+_SAID = 160
 
 
 @dataclass(slots=True)
@@ -113,4 +114,4 @@ class Callers:
         if response.status not in _WAITABLE or not told.isdigit():
             return None
         is_tired = time.monotonic() - self.tally.progress_at > PATIENCE_SECONDS
-        return None if is_tired else min(float(told), CALL_SECONDS)
+        return None if is_tired else min(float(told), _MOST_WAIT_SECONDS)

@@ -1,6 +1,6 @@
 """The overspend benchmark: the provider's own bill against the limit, in the ways that exceed it elsewhere.
 
-    python -m bench.overspend [--peers PYTHON] [--markdown]     Outlay and the fake provider, all rows
+    python -m bench.overspend [--quick] [--peers PYTHON]    Outlay and the fake provider, all rows
     python -m bench.overspend --row declared --row killed       some of them
     python -m bench.overspend --url http://127.0.0.1:4000 --row declared --key sk-… --limit 0.01 \\
         --bill http://127.0.0.1:4010/_fake/bill                 anybody's gateway
@@ -42,6 +42,7 @@ _KILL_SECONDS = 60.0
 def run(options: Options, rows: Sequence[Row] = ROWS) -> OverspendReport:
     """Try Outlay, and LiteLLM's proxy with a peer, before one fake provider."""
     report = OverspendReport()
+    rows = [row.smaller() for row in rows] if options.is_quick else rows
     with _fake_provider() as billing, tempfile.TemporaryDirectory(dir=options.folder) as name:
         limits = {row.name: row.fits * billing.cost_of(row.body(MODEL)) for row in rows}
         ours = Outlay(Path(name), billing.root_url)
@@ -170,7 +171,7 @@ def main() -> None:
     else:
         arguments.folder.mkdir(parents=True, exist_ok=True)
         peers = None if arguments.peers is None else arguments.peers.absolute()
-        options = Options(arguments.folder.absolute(), peers=peers)
+        options = Options(arguments.folder.absolute(), arguments.quick, peers)
         report, subject = run(options, [row for row in ROWS if row.name in names]), Outlay.name
     if arguments.json:
         print(json.dumps(report.as_json(), indent=2))
@@ -202,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--row", action="append", choices=names, metavar="NAME", help=f"of {', '.join(names)}"
     )
+    parser.add_argument("--quick", action="store_true", help="a fifth of the calls")
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="a Python that has LiteLLM's proxy")
     parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="where databases go")
     parser.add_argument("--url", help="a gateway that runs, instead of Outlay here")

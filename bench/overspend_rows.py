@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 OUTPUT_TOKENS = 24
@@ -12,6 +12,7 @@ KILLED_CALL_SECONDS = 0.1
 _TEXT = "Name three rivers in Europe, please."
 _CJK = "預算是為了不超支而定的界限，每次呼叫都要先預留最壞情況的費用。"
 CJK_CHARACTERS = 40_000
+_LEAST_FITTING = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,16 @@ class Row:
     def body(self, model: str) -> dict[str, Any]:
         """One request."""
         return {"model": model, "messages": [{"role": "user", "content": self.text}], **self.more}
+
+    def smaller(self) -> Row:
+        """The same with a fifth of the calls, for a quick look."""
+        return replace(
+            self,
+            calls=self.calls // 5,
+            at_once=min(self.at_once, self.calls // 5),
+            fits=max(self.fits // 5, _LEAST_FITTING),
+            kill_at=None if self.kill_at is None else self.kill_at // 5,
+        )
 
 
 _CAPPED = {"max_tokens": OUTPUT_TOKENS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -58,6 +58,23 @@ class Row:
         bound = self.target.bound
         text = _ratio(bound) if self.target.of == "ratio" else _amount(bound, self.unit)
         return f"{self.target.comparison} {text}"
+
+
+class Shown(Protocol):
+    """What a benchmark found, in the forms that it can be shown in."""
+
+    @property
+    def name(self) -> str:
+        """The name of the benchmark, and of its place in the document."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON data."""
+
+    def as_markdown(self) -> str:
+        """A table and its notes."""
+
+    def show(self, console: Console) -> None:
+        """Print a table."""
 
 
 @dataclass(slots=True)
