@@ -64,7 +64,7 @@ def a_budget(
 ) -> Budget:
     """A budget of any unit."""
     rule = Window.parse(window)
-    return Budget(PROJECT, f"config/{account}/{unit}/{window}", account, unit, limit, rule, mode, **more)
+    return Budget(PROJECT, f"{account}/{unit}", account, unit, limit, rule, mode, **more)
 
 
 @dataclass

@@ -1,9 +1,10 @@
-"""Enforcement: one reservation over every budget of a request; each level alone refuses, and touches no other."""
+"""Enforcement: one reservation over every budget of a request; each alone refuses, and touches no other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ LEVELS = (
     *("global", "organization:acme", "team:blue", "member:blue/ada", "user:bob", "customer:visitor"),
     *("tag:summer", "tag:from-header", "tag:from-key", "provider:openai", "deployment:demo-1"),
 )
+
+
+def stated(account: str, usd: float) -> Budget:
+    """A budget under the id that `outlay.budgets` gives it, which no record's limits touch."""
+    return replace(usd_budget(account, usd), id=f"config/{account}/usd/total")
 
 
 def make_people(gateway: Gateway) -> None:
@@ -74,8 +80,8 @@ def call(gateway: Gateway, level: str) -> Any:
 def test_each_level_alone_refuses_and_the_others_stay_untouched(
     provider: FakeProvider, tmp_path: Path, level: str
 ) -> None:
-    stated = [usd_budget(each, TINY if each == level else ENOUGH) for each in LEVELS]
-    with with_budgets(provider, tmp_path, *stated) as gateway:
+    budgets = [stated(each, TINY if each == level else ENOUGH) for each in LEVELS]
+    with with_budgets(provider, tmp_path, *budgets) as gateway:
         answer = call(gateway, level)
         assert answer.status_code == 402
         assert answer.json()["error"]["account"] == level
@@ -84,8 +90,8 @@ def test_each_level_alone_refuses_and_the_others_stay_untouched(
 
 
 def test_every_level_is_charged_the_same_call_once(provider: FakeProvider, tmp_path: Path) -> None:
-    stated = [usd_budget(each, ENOUGH) for each in LEVELS]
-    with with_budgets(provider, tmp_path, *stated) as gateway:
+    budgets = [stated(each, ENOUGH) for each in LEVELS]
+    with with_budgets(provider, tmp_path, *budgets) as gateway:
         assert call(gateway, "team:blue").status_code == 200
         gateway.settled()
         charged = spent(gateway)
@@ -100,7 +106,7 @@ def test_every_level_is_charged_the_same_call_once(provider: FakeProvider, tmp_p
 def test_a_keys_own_budget_refuses_and_the_others_stay_untouched(
     provider: FakeProvider, tmp_path: Path
 ) -> None:
-    with with_budgets(provider, tmp_path, usd_budget("global", ENOUGH)) as gateway:
+    with with_budgets(provider, tmp_path, stated("global", ENOUGH)) as gateway:
         answer = gateway.chat(gateway.new_key(max_budget=TINY, **PEOPLE))
         assert answer.status_code == 402
         assert answer.json()["error"]["account"].startswith("key:")
@@ -109,7 +115,7 @@ def test_a_keys_own_budget_refuses_and_the_others_stay_untouched(
 
 @pytest.mark.parametrize("header", ["x-outlay-customer", "x-litellm-end-user-id"])
 def test_a_customer_may_be_named_in_a_header(provider: FakeProvider, tmp_path: Path, header: str) -> None:
-    with with_budgets(provider, tmp_path, usd_budget("customer:visitor", TINY)) as gateway:
+    with with_budgets(provider, tmp_path, stated("customer:visitor", TINY)) as gateway:
         with gateway.http(headers={header: "visitor"}) as client:
             answer = client.post("/v1/chat/completions", json={"model": "demo", "messages": HELLO})
         assert answer.status_code == 402
@@ -117,7 +123,7 @@ def test_a_customer_may_be_named_in_a_header(provider: FakeProvider, tmp_path: P
 
 
 def test_messages_name_their_customer_in_their_metadata(provider: FakeProvider, tmp_path: Path) -> None:
-    with with_budgets(provider, tmp_path, usd_budget("customer:visitor", TINY)) as gateway:
+    with with_budgets(provider, tmp_path, stated("customer:visitor", TINY)) as gateway:
         body = {"model": "claude-sonnet-4-6", "max_tokens": 5, "messages": HELLO}
         answer = gateway.post("/v1/messages", {**body, "metadata": {"user_id": "visitor"}})
         assert answer.status_code == 402
@@ -131,7 +137,7 @@ def test_tags_are_the_gateways_and_do_not_reach_the_provider(gateway: Gateway) -
 
 
 def test_a_users_budget_does_not_count_for_the_keys_of_a_team(provider: FakeProvider, tmp_path: Path) -> None:
-    with with_budgets(provider, tmp_path, usd_budget("user:ada", TINY)) as gateway:
+    with with_budgets(provider, tmp_path, stated("user:ada", TINY)) as gateway:
         assert gateway.chat(gateway.new_key(**PEOPLE)).status_code == 200
         assert gateway.chat(gateway.new_key(user_id="ada")).status_code == 402
 
@@ -139,8 +145,8 @@ def test_a_users_budget_does_not_count_for_the_keys_of_a_team(provider: FakeProv
 def test_a_users_budget_counts_for_the_keys_of_a_team_where_that_is_configured(
     provider: FakeProvider, tmp_path: Path
 ) -> None:
-    stated = usd_budget("user:ada", TINY)
-    with with_budgets(provider, tmp_path, stated, is_user_budget_on_team_keys=True) as gateway:
+    budget = stated("user:ada", TINY)
+    with with_budgets(provider, tmp_path, budget, is_user_budget_on_team_keys=True) as gateway:
         answer = gateway.chat(gateway.new_key(**PEOPLE))
         assert answer.status_code == 402
         assert answer.json()["error"]["account"] == "user:ada"
