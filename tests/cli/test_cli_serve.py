@@ -107,13 +107,13 @@ def test_without_a_file_it_serves_the_environments_providers_or_says_that_there_
     warning = "No provider's key is in the environment"
     with outlay.runs("serve", "--port", "0", OUTLAY_MASTER_KEY=MASTER) as server:
         address_of(server)
-        assert warning in server.stop().err
+        assert warning in server.said
     environ = {"OUTLAY_MASTER_KEY": MASTER, "GROQ_API_KEY": "sk-upstream"}
     with outlay.runs("serve", "--port", "0", **environ) as server:
         address = address_of(server)
         listed = httpx2.get(f"{address}/v1/models", headers={"x-api-key": MASTER}).json()["data"]
         assert {each["id"].partition("/")[0] for each in listed} == {"groq"}
-        assert warning not in server.stop().err
+        assert warning not in server.said
 
 
 def test_a_configuration_with_a_fault_is_one_line_that_names_it(outlay: CommandLine) -> None:

@@ -48,12 +48,15 @@ def serve_gateway(
     """
     server = load_server()
     read = load(config, os.environ, database_url=database_of(context, database_url))
-    tell_gaps(read, config)
+    tell_unknown(read, config)
     keyed = with_master_key(read, host, config)
-    code = server.serve(
-        keyed, host=host, port=port, started=lambda address: say(f"Outlay listens on {address}")
-    )
-    raise typer.Exit(code)
+
+    def started(address: str) -> None:
+        if not keyed.routes.names():
+            say("No provider's key is in the environment: set one such as OPENAI_API_KEY, or give --config.")
+        say(f"Outlay listens on {address}")
+
+    raise typer.Exit(server.serve(keyed, host=host, port=port, started=started))
 
 
 class Server(NamedTuple):
@@ -85,11 +88,8 @@ def load_server() -> Server:
     return Server(serve, listen)
 
 
-def tell_gaps(config: Config, path: Path | None) -> None:
-    """Name what the configuration says and Outlay does not implement, and if it has no models; on stderr."""
-    if path is None and not config.routes.names():
-        message = "No provider's key is in the environment: set one such as OPENAI_API_KEY, or give --config."
-        typer.echo(message, err=True)
+def tell_unknown(config: Config, path: Path | None) -> None:
+    """Name what the configuration says and Outlay does not implement; once, on stderr."""
     if config.unknown:
         typer.echo(f"{path}: these keys are not implemented, and have no effect:", err=True)
         for key in config.unknown:
