@@ -31,7 +31,7 @@ log = logging.getLogger("outlay")
 async def handle(exchange: Exchange) -> None:
     """Serve one request. What is sent upstream is the server's own task: a caller may leave."""
     try:
-        authenticate(exchange)
+        authenticate(exchange, is_fresh=idempotency.HEADER in exchange.headers)
         await parse(exchange)
     except ClientGoneError:
         return
