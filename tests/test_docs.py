@@ -1,8 +1,9 @@
 """The documentation is true: its code runs, its links lead somewhere, and nothing a user meets is left out.
 
-Python of one page runs from top to bottom in one namespace, in an empty folder, against a fake provider. What
-must not run is marked ```python notest and begins with the comment `# Not run: ` and why. An ```output block
-says what the Python right before it prints, to the letter.
+Python of one page runs from top to bottom in one namespace, in an empty folder, against a fake provider; a
+page of the gateway has a real one at its address. What must not run is marked ```python notest and begins
+with the comment `# Not run: ` and why. An ```output block says what the Python right before it prints, to the
+letter.
 """
 
 from __future__ import annotations
@@ -13,13 +14,26 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from itertools import takewhile, zip_longest
+from dataclasses import fields
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from documented import documented_gateway
+from pages import (
+    PAGES,
+    REFERENCE,
+    ROOT,
+    SOURCES_OF_OUTLAY,
+    anchors,
+    blocks,
+    name_of,
+    prose,
+    python_of,
+    terms,
+)
 from typer.main import get_command
 
 import outlay
@@ -40,66 +54,11 @@ from outlay.user_reservation import UserReservation
 
 pytest_plugins = ["front_doors"]
 
-ROOT = Path(__file__).parent.parent
-SOURCES_OF_OUTLAY = ROOT / "src" / "outlay"
-REFERENCE = ROOT / "docs" / "reference"
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 NOT_RUN = "# Not run: "
 
-_FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
-_HEADING = re.compile(r"^#+ (?P<title>.+)$", re.MULTILINE)
-_TERM = re.compile(r"`([^`\n]+)`")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*_(API_KEY|API_BASE|BASE_URL|HOST|PROXY|URL|PRICES)")
 _TABLE = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A fenced block of a page, and the line of its first line of text."""
-
-    info: str
-    body: str
-    line: int
-
-
-def blocks(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    return [
-        Block(match["info"].strip(), match["body"], text.count("\n", 0, match.start("body")))
-        for match in _FENCE.finditer(text)
-    ]
-
-
-def python_of(page: Path) -> list[tuple[Block, str | None]]:
-    """The Python of a page that is to run, each with the output that the page says it has, if it says."""
-    found = blocks(page)
-    return [
-        (block, after.body if after is not None and after.info == "output" else None)
-        for block, after in zip_longest(found, found[1:])
-        if block.info == "python"
-    ]
-
-
-def prose(page: Path) -> str:
-    return _FENCE.sub("", page.read_text(encoding="utf-8"))
-
-
-def terms(name: str) -> set[str]:
-    """All that a page of the reference has in backticks, and each word of it."""
-    page = (REFERENCE / name).read_text(encoding="utf-8")
-    found = set(_TERM.findall(_FENCE.sub("", page)))
-    return found | {word for term in found for word in re.findall(r"[\w#./-]+", term)}
-
-
-def anchors(page: Path) -> set[str]:
-    """The names that GitHub gives to the headings of a page."""
-    titles = (match["title"] for match in _HEADING.finditer(prose(page)))
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture
@@ -119,14 +78,15 @@ def a_fresh_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process_bud
 
 @pytest.mark.parametrize("page", [page for page in PAGES if python_of(page)], ids=name_of)
 @pytest.mark.usefixtures("a_fresh_program")
-def test_the_python_of_a_page_runs(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for block, output in python_of(page):
-        code = compile("\n" * block.line + block.body, str(page), "exec")
-        exec(code, namespace)  # noqa: S102 # our own pages
-        printed = capsys.readouterr().out
-        if output is not None:
-            assert printed == output, f"{name_of(page)}, line {block.line + 1}: it prints something else"
+    with documented_gateway(page, tmp_path) as gateway:
+        for block, output in python_of(page):
+            body = block.body if gateway is None else gateway.fill_in(block.body)
+            exec(compile("\n" * block.line + body, str(page), "exec"), namespace)  # noqa: S102 # our own pages
+            printed = capsys.readouterr().out
+            if output is not None:
+                assert printed == output, f"{name_of(page)}, line {block.line + 1}: it prints something else"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
