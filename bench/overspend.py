@@ -55,14 +55,11 @@ def run(options: Options, rows: Sequence[Row] = ROWS) -> OverspendReport:
     return report
 
 
-def run_anybodys(
-    url: str, keys: Mapping[str, str], bill_url: str, limit_nanos: int, model: str
-) -> OverspendReport:
-    """Try a gateway that runs somewhere; `keys` has the key of each row, by the row's name."""
-    report = OverspendReport()
-    rows = [row for row in ROWS if row.name in keys]
-    limits = dict.fromkeys(keys, limit_nanos)
-    _try_all(report, Anybody(url, keys, model), Billing(bill_url), rows, limits)
+def run_anybodys(subject: Subject, rows: Iterable[str], bill_url: str, limit_nanos: int) -> OverspendReport:
+    """Try a gateway that runs somewhere."""
+    report, limits = OverspendReport(), dict.fromkeys(rows, limit_nanos)
+    tried = [row for row in ROWS if row.name in limits]
+    _try_all(report, subject, Billing(bill_url), tried, limits)
     return report
 
 
@@ -167,22 +164,22 @@ def main() -> None:
     arguments = _parser().parse_args()
     names = arguments.row or [row.name for row in ROWS]
     if arguments.url:
-        report, subject = _anybodys(arguments), Anybody(arguments.url, {}, "").name
+        report, name = _anybodys(arguments)
     else:
         arguments.folder.mkdir(parents=True, exist_ok=True)
         peers = None if arguments.peers is None else arguments.peers.absolute()
         options = Options(arguments.folder.absolute(), arguments.quick, peers)
-        report, subject = run(options, [row for row in ROWS if row.name in names]), Outlay.name
+        report, name = run(options, [row for row in ROWS if row.name in names]), Outlay.name
     if arguments.json:
         print(json.dumps(report.as_json(), indent=2))
     elif arguments.markdown:
         print(report.as_markdown())
     else:
         report.show(Console() if sys.stdout.isatty() else Console(width=170))
-    sys.exit(0 if report.is_kept_by(subject) else 1)
+    sys.exit(0 if report.is_kept_by(name) else 1)
 
 
-def _anybodys(arguments: argparse.Namespace) -> OverspendReport:
+def _anybodys(arguments: argparse.Namespace) -> tuple[OverspendReport, str]:
     rows, keys = arguments.row or [], arguments.key or []
     if not rows or len(rows) != len(keys):
         raise SystemExit("--url needs --row and --key, as many of the one as of the other")
@@ -193,7 +190,8 @@ def _anybodys(arguments: argparse.Namespace) -> OverspendReport:
     except InvalidValueError as error:
         raise SystemExit(error.message) from error
     pairs = dict(zip(rows, keys, strict=True))
-    return run_anybodys(arguments.url, pairs, arguments.bill, limit, arguments.model)
+    subject = Anybody(arguments.url, pairs, arguments.model, arguments.restart)
+    return run_anybodys(subject, rows, arguments.bill, limit), subject.name
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -211,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", metavar="USD", help="the budget of each key")
     parser.add_argument("--bill", metavar="URL", help="the provider's bill: http://…/_fake/bill")
     parser.add_argument("--model", default=MODEL, help=f"what the gateway calls the model ({MODEL})")
+    parser.add_argument("--restart", metavar="COMMAND", help="what kills the gateway at --url and starts it")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--markdown", action="store_true", help="print Markdown")

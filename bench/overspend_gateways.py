@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -160,21 +161,29 @@ class LiteLLM:
 
 
 class Anybody:
-    """A gateway that somebody else runs: a key for each row, whose limit nothing was spent of."""
+    """A gateway that somebody else runs: a key for each row, whose limit nothing was spent of.
 
-    def __init__(self, root_url: str, keys: Mapping[str, str], model: str) -> None:
+    `restart_command` kills it with SIGKILL, and starts it again; without one no row kills it.
+    """
+
+    def __init__(
+        self, root_url: str, keys: Mapping[str, str], model: str, restart_command: str | None = None
+    ) -> None:
         self.root_url = root_url.rstrip("/").removesuffix("/v1")
         self.name = self.root_url
         self._keys, self._model = keys, model
+        self._restart_command = restart_command
 
     def cannot(self, row: Row) -> str | None:
-        return "only its operator can kill it" if row.kill_at is not None else None
+        can_kill = row.kill_at is None or self._restart_command is not None
+        return None if can_kill else "say by --restart how it is killed and started again"
 
     def access(self, row: Row, limit_nanos: int) -> Access:  # noqa: ARG002 # its operator set the limit
         return Access(self._keys[row.name], self._model)
 
     def restart(self) -> None:
-        raise AssertionError("a row that kills is not run")
+        assert self._restart_command is not None
+        subprocess.run(shlex.split(self._restart_command), check=True)
 
     def after(self, row: Row) -> After:  # noqa: ARG002 # its books are not ours to see
         return After()
