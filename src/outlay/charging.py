@@ -189,5 +189,7 @@ def is_told(reading: Reading) -> bool:
 
 def storable(said: object) -> Any:
     """What a provider said as JSON that any database keeps: long numbers as text, no lone surrogates."""
+    if said is None or (isinstance(said, str) and said.isascii()):
+        return said
     written = json.dumps(said, default=str, ensure_ascii=False).encode("utf-8", "replace")
     return json.loads(written, parse_int=lambda digits: int(digits) if len(digits) < 19 else digits)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from uuid import UUID
 
 
 def new_id() -> str:
@@ -21,4 +20,5 @@ def new_id() -> str:
         | 2 << 62
         | random & (1 << 62) - 1
     )
-    return str(UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
