@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Self
 from outlay.errors import ProviderNonsenseError
 from outlay.providers.body import decode_object
 from outlay.providers.catalogue import Endpoint
+from outlay.providers.failure import without
 from outlay.providers.sse import Event, SseParser
 from outlay.providers.target import Target
 from outlay.providers.transport import Timeouts, Transport
@@ -51,7 +52,7 @@ class Piece(NamedTuple):
     """A part of a stream: its bytes as they came, and the events that it made whole.
 
     The events of all pieces, sent on one by one, are the stream without its comments. Plain JSON instead of
-    a stream is one event, in the last piece.
+    a stream is one event, in the last piece. A credential that the provider repeats is taken out of them.
     """
 
     raw: bytes
@@ -183,8 +184,14 @@ class StreamedCall:
         return Piece(chunk, self._framed(self._parser.feed(chunk)))
 
     def _framed(self, events: list[Event]) -> list[Framed]:
-        read = self._reader.read
-        return [Framed(event.framed(), read(event)) for event in events]
+        read, credential = self._reader.read, self._target.credential
+        framed = []
+        for event in events:
+            raw = event.framed()
+            if (told := without(raw, credential)) is not raw:
+                event = Event(without(event.data, credential))  # noqa: PLW2901 # what is read instead
+            framed.append(Framed(told, read(event)))
+        return framed
 
     def _looks_plain(self, chunk: bytes) -> bool:
         """Whether an answer without the content type of a stream is JSON: some servers forget the type."""
@@ -193,7 +200,7 @@ class StreamedCall:
     def _last_events(self) -> list[Framed]:
         if not self._plain:
             return self._framed(self._parser.close())
-        whole = b"".join(self._plain)
+        whole = without(b"".join(self._plain), self._target.credential)
         document = decode_object(whole)
         if document is None:
             self._reader.reading.malformed += 1

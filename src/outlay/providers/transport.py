@@ -19,7 +19,7 @@ from outlay.errors import (
     ProviderNonsenseError,
     ProviderTimeoutError,
 )
-from outlay.providers.failure import ERROR_BODY_BYTES, redact, status_error
+from outlay.providers.failure import ERROR_BODY_BYTES, redact, status_error, without
 from outlay.providers.request import Answer, Request
 from outlay.providers.sessions import Progress, Sessions, proxy_for
 
@@ -61,7 +61,7 @@ class Transport:
         self._sessions = Sessions()
 
     async def send(self, request: Request, *, timeouts: Timeouts | None = None) -> Answer:
-        """Send a request and read the whole answer.
+        """Send a request and read the whole answer, without the credential if it repeats that.
 
         Raises:
             ProviderAuthError: 401 or 403.
@@ -74,7 +74,8 @@ class Transport:
         incoming = Incoming(self._sessions, request, timeouts or self._timeouts, self._max_body_bytes)
         async with incoming:
             body = b"".join([chunk async for chunk in incoming])
-        return Answer(incoming.status, incoming.headers, body, request.provider)
+        told = without(body, request.credential)
+        return Answer(incoming.status, incoming.headers, told, request.provider)
 
     def stream(self, request: Request, *, timeouts: Timeouts | None = None) -> Incoming:
         """Send a request and read the answer as it comes: `async with transport.stream(request) as incoming`.
