@@ -240,6 +240,8 @@ def test_a_user_widens_no_limit_of_its_keys(cast: Cast, fields: dict[str, Any]) 
         {"duration": "1d"},
         {"budget_limits": [{"max_budget": 1, "budget_duration": "1d"}]},
         {"allowed_routes": ["management_routes"]},
+        {"organization_id": "acme"},
+        {"tags": ["free"]},
     ],
 )
 def test_a_limited_key_neither_makes_keys_nor_takes_over_others(cast: Cast, limits: dict[str, Any]) -> None:
@@ -282,3 +284,35 @@ def test_keys_for_models_only_manage_nothing_and_keys_for_management_call_no_mod
     assert refused(gateway, "/user/new", {"user_id": "bob"}, key, status=403)
     assert gateway.chat(cast.keys["management"]).status_code == 403
     assert gateway.chat(cast.keys["read_only"]).status_code == 403
+
+
+def test_a_management_key_of_an_administrator_gets_hold_of_no_administrators_key(cast: Cast) -> None:
+    gateway = cast.gateway
+    key, other = gateway.new_key(user_id="eve", key_type="management"), gateway.new_key(user_id="eve")
+    for fields in ({}, {"key_type": "default"}):
+        assert "may do more" in refused(gateway, "/key/generate", fields, key, status=403)
+    assert done(gateway, "/key/generate", {"key_type": "llm_api"}, key)["user_id"] == "eve"
+    assert "may do more" in refused(gateway, "/key/regenerate", {"key": other}, key, status=403)
+    assert "may do more" in refused(gateway, "/key/delete", {"keys": [other]}, key, status=403)
+    mine = cast.keys["management"]  # an internal user's
+    assert gateway.chat(done(gateway, "/key/generate", {}, mine)["key"]).status_code == 200
+
+
+def test_a_fault_of_the_gateways_own_says_nothing_of_it(cast: Cast) -> None:
+    app = make_management_app(cast.gateway.services)
+
+    def fail() -> None:
+        raise RuntimeError("a secret of the inside")
+
+    app.router.routes = [route for route in app.routes if getattr(route, "path", "") != "/key/list"]
+    app.get("/key/list")(fail)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return await client.get("/key/list", headers={"authorization": f"Bearer {MASTER_KEY}"})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 500
+    assert "inside" not in answer.text
+    assert message_of(answer.json())

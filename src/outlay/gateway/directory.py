@@ -78,3 +78,12 @@ def teams_of(reader: Reader, user_id: str) -> dict[str, TeamRecord]:
         for account, team in live(reader, "team", TeamRecord)
         if any(member.user_id == user_id for member in team.members)
     }
+
+
+def memberships(reader: Reader) -> dict[str, list[str]]:
+    """Give the ids of the teams of each user who is a member of one."""
+    found: dict[str, list[str]] = {}
+    for account, team in live(reader, "team", TeamRecord):
+        for member in team.members:
+            found.setdefault(member.user_id, []).append(account.id.partition(":")[2])
+    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Security
@@ -20,11 +18,13 @@ from outlay.gateway.management.authorise import GuardedRoute, caller
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.customers import add_customer_routes
 from outlay.gateway.management.keys import add_key_routes
+from outlay.gateway.management.spend import add_spend_routes
+from outlay.gateway.management.team_members import add_member_routes
 from outlay.gateway.management.teams import add_team_routes
 from outlay.gateway.management.users import add_user_routes
 from outlay.gateway.services import Services
 
-_SPEND: Final = "outlay.gateway.management.spend"
+_ROUTES: Final = (add_key_routes, add_user_routes, add_team_routes, add_member_routes, add_customer_routes)
 
 
 def make_management_app(services: Services) -> FastAPI:
@@ -39,10 +39,9 @@ def make_management_app(services: Services) -> FastAPI:
     )
     app.state.catalogue = Catalogue(services)
     app.router.route_class = GuardedRoute
-    for add_routes in (add_key_routes, add_user_routes, add_team_routes, add_customer_routes):
+    for add_routes in _ROUTES:
         add_routes(app)
-    if find_spec(_SPEND) is not None:
-        import_module(_SPEND).add_spend_routes(app, services)
+    add_spend_routes(app, services)
     _answer_failures(app)
     return app
 

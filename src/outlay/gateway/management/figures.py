@@ -14,8 +14,7 @@ from outlay.domain.money import usd_float
 from outlay.domain.windows import NEVER, to_datetime
 from outlay.gateway.config import PROJECT
 from outlay.gateway.records import Record
-from outlay.ledger.reports import spend_by
-from outlay.ledger.store import Reader
+from outlay.ledger.store import EntryFilter, Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +39,7 @@ class Figures:
 
 
 def figures_of(reader: Reader, found: Sequence[tuple[Account, Record]]) -> dict[str, Figures]:
-    """Give the figures of accounts, by account.
-
-    Those without a `max_budget` are summed from the journal, in one pass for all of them, from the first
-    moment at which one of them existed.
-    """
+    """Give the figures of accounts, by account. Those without a `max_budget` are summed from the journal."""
     budgets = {account.id: reader.budgets(PROJECT, account.id) for account, _ in found}
     newest = reader.newest_periods([budget.key for each in budgets.values() for budget in each])
     now = reader.now()
@@ -55,12 +50,13 @@ def figures_of(reader: Reader, found: Sequence[tuple[Account, Record]]) -> dict[
         }
         for id, each in budgets.items()
     }
-    unbudgeted = {account.id: record for account, record in found if "usd" not in periods[account.id]}
-    sums = _journal_sums(reader, unbudgeted)
-    return {
-        id: Figures(each["usd"].settled if "usd" in each else sums.get(id, 0), each)
-        for id, each in periods.items()
+    sums = {
+        account.id: _journal_sum(reader, account.id, record)
+        for account, record in found
+        if "usd" not in periods[account.id]
     }
+    spent = {id: sums[id] if id in sums else each["usd"].settled for id, each in periods.items()}
+    return {id: Figures(spent[id], each) for id, each in periods.items()}
 
 
 def limits_row(record: Record, figures: Figures, *, is_blocked: bool) -> dict[str, Any]:
@@ -108,15 +104,8 @@ def moment(at: int) -> str:
     return to_datetime(at).isoformat()
 
 
-def _journal_sums(reader: Reader, records: Mapping[str, Record]) -> dict[str, int]:
-    if not records:
-        return {}
-    only = next(iter(records)) if len(records) == 1 else None
-    since = min(_existed_from(id, record) for id, record in records.items())
-    found = spend_by(reader, "account", project=PROJECT, account=only, since=since)
-    return {each.key: each.usd_nanos for each in found if each.key is not None}
-
-
-def _existed_from(id: str, record: Record) -> int:
-    """A key spent nothing before it was made; the name of another account may have been used earlier."""
-    return record.created_at if id.startswith("key:") else 0
+def _journal_sum(reader: Reader, id: str, record: Record) -> int:
+    """All that an account spent. A key spent nothing before it was made; other names may be older."""
+    since = record.created_at if id.startswith("key:") else None
+    wanted = EntryFilter(PROJECT, since=since, any_of=((id,),))
+    return sum(each.usd_nanos for each in reader.spend_by_day(wanted))

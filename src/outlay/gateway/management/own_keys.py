@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from outlay.domain.accounts import Account
 from outlay.gateway.config import PROJECT
-from outlay.gateway.directory import NoSuchAccountError, find_account
+from outlay.gateway.directory import NoSuchAccountError, find_account, find_record
 from outlay.gateway.keys import existing_key
 from outlay.gateway.management.authorise import forbidden, owns_key, reads_all
 from outlay.gateway.principal import Principal
-from outlay.gateway.records import KeyRecord, record_of
+from outlay.gateway.records import KeyRecord, UserRecord, record_of
 from outlay.ledger.store import Reader
 
 _CHANGEABLE: Final = frozenset({"key_alias", "metadata"})
@@ -34,6 +34,8 @@ def fields_of_own_key(reader: Reader, caller: Principal, fields: Mapping[str, An
     for name in ("team_id", "organization_id"):
         if fields.get(name) is not None:
             raise forbidden(f"Only an administrator makes keys with {name}.", name)
+    if not _is_within(reader, caller, fields.get("key_type") or "default"):
+        raise forbidden("Only an administrator makes keys that may do more than this one.", "key_type")
     if fields.get("user_id") not in (None, caller.user_id):
         raise forbidden("Only an administrator makes keys with another user_id.", "user_id")
     return {**fields, "user_id": caller.user_id}
@@ -61,6 +63,8 @@ def managed_key(reader: Reader, caller: Principal, id: str) -> Account:
     key = readable_key(reader, caller, id)
     if key.id != caller.account and is_limited(reader, caller):
         raise forbidden("This key has limits of its own, so it changes no other key.", "key")
+    if key.id != caller.account and not _is_within(reader, caller, record_of(key, KeyRecord).key_type):
+        raise forbidden("This key changes no key that may do more than itself.", "key")
     return key
 
 
@@ -84,9 +88,19 @@ def is_limited(reader: Reader, caller: Principal) -> bool:
     if account is None:
         return True
     key = record_of(account, KeyRecord)
-    if key.models or key.allowed_routes or key.team_id is not None or key.expires_at is not None:
+    if key.models or key.allowed_routes or key.tags or key.expires_at is not None:
+        return True
+    if key.team_id is not None or key.organization_id is not None:
         return True
     return any(budget.mode != "soft" for budget in reader.budgets(PROJECT, account.id))
+
+
+def _is_within(reader: Reader, caller: Principal, key_type: str) -> bool:
+    """Whether a key of this type and the caller's user may do no more than the caller, an `admin`'s say."""
+    if caller.user_id is None or caller.role == "user" or key_type != "default":
+        return True
+    user = find_record(reader, f"user:{caller.user_id}", UserRecord)
+    return user is None or user.user_role not in ("proxy_admin", "proxy_admin_viewer")
 
 
 def _known_key(reader: Reader, id: str) -> Account | None:

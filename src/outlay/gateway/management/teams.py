@@ -1,4 +1,4 @@
-"""The routes of teams and their members: `/team/*`."""
+"""The routes of teams: `/team/*`, but for those of members."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from outlay.gateway.budgeting import budgets_of
 from outlay.gateway.directory import existing, live, teams_of
 from outlay.gateway.keys import delete_key
 from outlay.gateway.management.authorise import Caller, TheCatalogue, forbidden, owns_key, reads_all
-from outlay.gateway.management.by_email import user_by_email
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.key_rows import key_rows
 from outlay.gateway.management.keys import by
 from outlay.gateway.management.team_fields import (
-    AddMembers,
-    Member,
-    MemberLimits,
     NewTeam,
     OneTeam,
-    RemoveMember,
     SeveralTeams,
-    UpdateMember,
     UpdateTeam,
 )
+from outlay.gateway.management.team_members import member_given
 from outlay.gateway.management.team_rows import membership_rows, team_row, team_rows
 from outlay.gateway.members import (
     add_members,
@@ -35,14 +30,11 @@ from outlay.gateway.members import (
     limits_of,
     members_of,
     put_member_limits,
-    remove_member,
-    update_member,
 )
 from outlay.gateway.principal import Principal
 from outlay.gateway.records import (
     KeyRecord,
     MemberRecord,
-    TeamMember,
     TeamRecord,
     check_id,
     member_account,
@@ -64,9 +56,6 @@ def add_team_routes(app: FastAPI) -> None:
     app.post("/team/delete")(delete)
     app.post("/team/block")(block)
     app.post("/team/unblock")(unblock)
-    app.post("/team/member_add")(member_add)
-    app.post("/team/member_update")(member_update)
-    app.post("/team/member_delete")(member_delete)
 
 
 def new(body: NewTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
@@ -76,7 +65,7 @@ def new(body: NewTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
     made_by, zone = by(caller), catalogue.zone
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
-            members = [_member(reader, each) for each in body.members_with_roles]
+            members = [member_given(reader, each) for each in body.members_with_roles]
         check_members(members)
         _check_member_limits(TeamRecord(), fields, zone)
         make_account(ledger, f"team:{team_id}", TeamRecord(), fields, by=made_by, zone=zone, field="team_id")
@@ -164,60 +153,6 @@ def unblock(body: OneTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
     return _put_blocked(body.team_id, caller, catalogue, is_blocked=False)
 
 
-def member_add(body: AddMembers, caller: Caller, catalogue: TheCatalogue) -> Row:
-    """Add users to a team, all of them or none."""
-    given = body.member if isinstance(body.member, list) else [body.member]
-    with catalogue.changing() as ledger:
-        with ledger.read() as reader:
-            members = [_member(reader, each) for each in given]
-        add_members(ledger, body.team_id, members, _member_fields(body), by=by(caller), zone=catalogue.zone)
-        added = {each.user_id for each in members}
-        with ledger.read() as reader:
-            memberships = membership_rows(reader, body.team_id)
-            return {
-                **team_row(reader, body.team_id),
-                "updated_users": [
-                    {"user_id": each.user_id, "user_email": each.user_email} for each in members
-                ],
-                "updated_team_memberships": [each for each in memberships if each["user_id"] in added],
-            }
-
-
-def member_update(body: UpdateMember, caller: Caller, catalogue: TheCatalogue) -> Row:
-    """Change what a member is in the team, or may spend there."""
-    fields = _member_fields(body)
-    with catalogue.changing() as ledger:
-        with ledger.read() as reader:
-            user_id = _user_id(reader, body)
-        update_member(
-            ledger, body.team_id, user_id, fields, role=body.role, by=by(caller), zone=catalogue.zone
-        )
-        with ledger.read() as reader:
-            (membership,) = membership_rows(reader, body.team_id, only=user_id)
-            member = next(
-                each
-                for each in team_row(reader, body.team_id)["members_with_roles"]
-                if each["user_id"] == user_id
-            )
-    limits = membership["litellm_budget_table"]
-    return {
-        **member,
-        "team_id": body.team_id,
-        "max_budget_in_team": limits["max_budget"],
-        **{name: limits[name] for name in ("budget_duration", "rpm_limit", "tpm_limit")},
-        "allowed_models": membership["allowed_models"],
-    }
-
-
-def member_delete(body: RemoveMember, caller: Caller, catalogue: TheCatalogue) -> Row:
-    """Take a user out of a team: the user's keys of the team open nothing from then on."""
-    with catalogue.changing() as ledger:
-        with ledger.read() as reader:
-            user_id = _user_id(reader, body)
-        remove_member(ledger, body.team_id, user_id, by=by(caller), zone=catalogue.zone)
-        return _row(ledger, body.team_id)
-
-
 def _row(ledger: Ledger, team_id: str) -> Row:
     with ledger.read() as reader:
         return team_row(reader, team_id)
@@ -249,25 +184,6 @@ def _check_member_limits(team: TeamRecord, fields: dict[str, Any], zone: str) ->
     except InvalidValueError as error:
         message = error.message.replace("max_budget", names[0], 1).replace("budget_duration", names[1], 1)
         raise InvalidValueError(message) from None
-
-
-def _member_fields(body: MemberLimits) -> Row:
-    """The fields of a member's record."""
-    names = {"max_budget_in_team": "max_budget", "allowed_models": "models"}
-    stated = body.stated(
-        without={"team_id", "member", "user_id", "user_email", "role"} & set(type(body).model_fields)
-    )
-    return {names.get(name, name): value for name, value in stated.items()}
-
-
-def _member(reader: Reader, given: Member) -> TeamMember:
-    return TeamMember(user_id=_user_id(reader, given), role=given.role, user_email=given.user_email)
-
-
-def _user_id(reader: Reader, given: Member | UpdateMember | RemoveMember) -> str:
-    if given.user_id is not None:
-        return check_id(given.user_id, "user_id")
-    return user_by_email(reader, given.user_email)
 
 
 def _delete(ledger: Ledger, team_id: str, *, by: str) -> None:

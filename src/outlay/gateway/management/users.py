@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from outlay.domain.accounts import Account
 from outlay.errors import InvalidValueError
 from outlay.gateway.accounts import delete_account, make_account, update_account
-from outlay.gateway.directory import NoSuchAccountError, existing, find_record, live, teams_of
+from outlay.gateway.directory import NoSuchAccountError, existing, find_record, live, memberships, teams_of
 from outlay.gateway.keys import check_new_key, delete_key
 from outlay.gateway.management.authorise import Caller, TheCatalogue, forbidden, reads_all
 from outlay.gateway.management.by_email import find_email, user_by_email
@@ -155,18 +155,18 @@ def user_row(reader: Reader, user_id: str) -> Row:
 
 
 def _user_rows(reader: Reader, found: Sequence[tuple[Account, UserRecord]]) -> list[Row]:
-    figures = figures_of(reader, found)
-    return [_row(reader, account, user, figures[account.id]) for account, user in found]
+    figures, teams = figures_of(reader, found), memberships(reader)
+    return [_row(account, user, figures[account.id], teams) for account, user in found]
 
 
-def _row(reader: Reader, account: Account, user: UserRecord, figures: Figures) -> Row:
+def _row(account: Account, user: UserRecord, figures: Figures, teams: Mapping[str, list[str]]) -> Row:
     user_id = account.id.partition(":")[2]
     return {
         "user_id": user_id,
         "user_email": user.user_email,
         "user_alias": user.user_alias,
         "user_role": user.user_role,
-        "teams": list(teams_of(reader, user_id)),
+        "teams": teams.get(user_id, []),
         **limits_row(user, figures, is_blocked=account.status == "blocked"),
     }
 
