@@ -107,7 +107,7 @@ def _message(refusal: Refusal, *, is_litellm: bool = False) -> str:
         cost, most = settled.lstrip("$"), limit.lstrip("$")
         start = f"Budget has been exceeded! Current cost: {cost}, Max budget: {most}. "
     text = (
-        f"{start}The budget {refusal.budget_id} of {_shown(refusal.account)} cannot admit this request: it "
+        f"{start}The budget {_shown_budget(refusal)} of {_shown(refusal.account)} cannot admit this request: it "
         f"needs up to {needed}; of {limit}, {settled} is spent and {reserved} reserved."
     )
     if refusal.affordable_output_tokens:
@@ -123,6 +123,11 @@ def _shown(account: str) -> str:
     """An account's name; of a key only the start of its hash."""
     kind, _, name = account.partition(":")
     return f"key {name[:8]}…" if kind == "key" else account
+
+
+def _shown_budget(refusal: Refusal) -> str:
+    """A budget's id; one that is named after a key has only the start of its hash too."""
+    return str(refusal.budget_id).replace(refusal.account, _shown(refusal.account))
 
 
 def _rate_headers(exchange: Exchange, refusal: Refusal) -> dict[str, str]:
