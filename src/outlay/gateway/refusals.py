@@ -107,8 +107,8 @@ def _message(refusal: Refusal, *, is_litellm: bool = False) -> str:
         cost, most = settled.lstrip("$"), limit.lstrip("$")
         start = f"Budget has been exceeded! Current cost: {cost}, Max budget: {most}. "
     text = (
-        f"{start}The budget {_shown_budget(refusal)} of {_shown(refusal.account)} cannot admit this request: it "
-        f"needs up to {needed}; of {limit}, {settled} is spent and {reserved} reserved."
+        f"{start}The budget {_shown_budget(refusal)} of {_shown(refusal.account)} cannot admit this request: "
+        f"it needs up to {needed}; of {limit}, {settled} is spent and {reserved} reserved."
     )
     if refusal.affordable_output_tokens:
         text += f" max_tokens of at most {refusal.affordable_output_tokens} would fit."
