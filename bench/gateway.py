@@ -125,6 +125,14 @@ def _load(subject: Subject, clients: int, seconds: float) -> Load:
     return run_wrk(subject.root_url, subject.key, body, clients=clients, seconds=seconds)
 
 
+def _weighed_load(subject: Subject, seconds: float) -> tuple[Load, float]:
+    """The load, and the processor time of one request in µs, which other programs disturb less."""
+    before = subject.server.cpu_seconds() if subject.server else 0.0
+    load = _load(subject, CLIENTS, seconds)
+    after = subject.server.cpu_seconds() if subject.server else 0.0
+    return load, 1e6 * (after - before) / load.requests
+
+
 def _in_turn(subjects: Mapping[str, Subject], turns: int, act: Callable[[Subject], T]) -> dict[str, list[T]]:
     found: dict[str, list[T]] = {name: [] for name in subjects}
     for _ in range(turns):
@@ -135,14 +143,19 @@ def _in_turn(subjects: Mapping[str, Subject], turns: int, act: Callable[[Subject
 
 def _measure_throughput(report: Report, subjects: Mapping[str, Subject], size: Size) -> None:
     say(f"gateway: {CLIENTS} clients, {size.turns} turns of {size.seconds:.0f} s of each")
-    loads = _in_turn(subjects, size.turns, lambda each: _load(each, CLIENTS, size.seconds))
-    rates = {name: [load.requests_per_second for load in found] for name, found in loads.items()}
+    loads = _in_turn(subjects, size.turns, lambda each: _weighed_load(each, size.seconds))
+    rates = {name: [load.requests_per_second for load, _ in found] for name, found in loads.items()}
+    micros = {name: median(micros for _, micros in found) for name, found in loads.items()}
     middle = {name: median(found) for name, found in rates.items()}
     measured, unit = f"{CLIENTS} clients", "requests/s"
     report.add(measured, middle[OUTLAY], unit, BARE, middle[BARE], target=at_least(LEAST_SHARE))
     if PEER in middle:
         report.add(measured, middle[OUTLAY], unit, PEER, middle[PEER], target=at_least(LEAST_LEAD))
     report.add(f"{measured}, {BARE}", middle[BARE], unit, UPSTREAM, middle[UPSTREAM])
+    measured_cpu = f"{measured}: processor time of all threads"
+    report.add(measured_cpu, micros[OUTLAY], "µs/request", BARE, micros[BARE])
+    if PEER in micros:
+        report.add(measured_cpu, micros[OUTLAY], "µs/request", PEER, micros[PEER])
     for name in (OUTLAY, BARE):
         report.notes.append(f"{measured}, {name}: {spread(rates[name])} {unit} in {size.turns} turns.")
 

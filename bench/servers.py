@@ -78,6 +78,11 @@ class Server:
         assert self.process is not None
         return sum(map(_megabytes, _family(self.process.pid)))
 
+    def cpu_seconds(self) -> float:
+        """The processor time that it and its children have used."""
+        assert self.process is not None
+        return sum(map(_cpu_seconds, _family(self.process.pid)))
+
     def _end(self, number: signal.Signals) -> None:
         if self.process is None or self.process.poll() is not None:
             return
@@ -167,3 +172,9 @@ def _family(pid: int) -> list[int]:
 def _megabytes(pid: int) -> float:
     found = _MEMORY.search(Path(f"/proc/{pid}/status").read_text())
     return int(found[1]) / 1024 if found else 0.0
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time: fields 14 and 15 of proc_pid_stat(5), behind the name in parentheses."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
