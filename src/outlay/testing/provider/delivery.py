@@ -66,7 +66,7 @@ class Delivery:
         data, content_type = self._body()
         behaviour = self._plan.behaviour
         is_halved = behaviour.nonsense == "truncated"
-        if not is_halved and behaviour.hang_after_chunks is None and behaviour.cut_after_chunks is None:
+        if not is_halved and not behaviour.hang_after_chunks and behaviour.cut_after_chunks is None:
             self._end("served", self._plan.produced)
             return web.Response(body=data, content_type=content_type)
         response = web.StreamResponse(
@@ -76,7 +76,7 @@ class Delivery:
         await response.write(data[: len(data) // 2])
         if is_halved or behaviour.cut_after_chunks is not None:
             return self._cut(response)
-        await self._pause_before(behaviour.hang_after_chunks or 0)
+        await self._released()
         self._end("served", self._plan.produced)
         await response.write(data[len(data) // 2 :])
         return response
