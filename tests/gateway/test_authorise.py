@@ -256,6 +256,19 @@ def test_a_limited_key_neither_makes_keys_nor_takes_over_others(cast: Cast, limi
     assert gateway.get("/key/info", key).status_code == 401
 
 
+def test_no_answer_tells_a_user_which_keys_of_others_exist(cast: Cast) -> None:
+    gateway = cast.gateway
+    gateway.new_key(key_alias="of-nobody")
+    known = refused(gateway, "/key/update", {"key_alias": "of-nobody"}, cast.keys["user"], status=403)
+    assert (
+        refused(gateway, "/key/update", {"key_alias": "unheard-of"}, cast.keys["user"], status=403) == known
+    )
+    assert (
+        refused(gateway, "/key/delete", {"key_aliases": ["unheard-of"]}, cast.keys["user"], status=403)
+        == known
+    )
+
+
 def test_a_member_sees_its_team_but_not_the_others_keys(cast: Cast) -> None:
     gateway = cast.gateway
     members = [{"user_id": "ada"}, {"user_id": "bob"}]

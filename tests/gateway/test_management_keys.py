@@ -283,3 +283,34 @@ def test_defaults_fill_what_is_left_open_and_bounds_hold(provider: FakeProvider,
         assert (made["max_budget"], made["budget_duration"], made["rpm_limit"]) == (2, "1d", 10)
         assert "max_budget" in refused(gateway, "/key/generate", {"max_budget": 6})
         assert "rpm_limit" in refused(gateway, "/key/update", {"key": made["key"], "rpm_limit": None})
+
+
+@pytest.mark.parametrize("new_key", ["sk-short", "taken", MASTER_KEY])
+def test_a_key_that_cannot_be_regenerated_is_not_changed_either(gateway: Gateway, new_key: str) -> None:
+    key = gateway.new_key(rpm_limit=1)
+    if new_key == "taken":
+        new_key = gateway.new_key()
+    before = info_of(gateway, key)
+    assert "key" in refused(gateway, "/key/regenerate", {"key": key, "rpm_limit": 2, "new_key": new_key})
+    assert info_of(gateway, key) == before
+    assert gateway.chat(key).status_code == 200
+
+
+def test_a_key_moves_to_a_team_and_out_of_it(gateway: Gateway) -> None:
+    done(gateway, "/team/new", {"team_id": "red", "max_budget": 0})
+    key = gateway.new_key()
+    assert gateway.chat(key).status_code == 200
+    assert done(gateway, "/key/update", {"key": key, "team_id": "red"})["team_id"] == "red"
+    assert gateway.chat(key).status_code == 402
+    done(gateway, "/key/update", {"key": key, "team_id": None})
+    assert gateway.chat(key).status_code == 200
+
+
+def test_a_budget_set_on_a_key_that_spent_counts_what_it_spent(gateway: Gateway) -> None:
+    key = gateway.new_key()
+    assert gateway.chat(key).status_code == 200
+    gateway.settled()
+    spent = info_of(gateway, key)["spend"]
+    changed = done(gateway, "/key/update", {"key": key, "max_budget": spent})
+    assert changed["spend"] == spent > 0
+    assert gateway.chat(key).status_code == 402

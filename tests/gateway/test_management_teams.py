@@ -200,3 +200,17 @@ def test_what_cannot_be_used_changes_no_team(
     assert named in refused(gateway, path, fields, status=status)
     assert shown(gateway, "/team/list") == [before["team_info"]]
     assert shown(gateway, "/team/info", {"team_id": "red"}) == before
+
+
+@pytest.mark.parametrize("team_id", ["/" * 200, "%" * 100, "t" * 201])
+def test_a_teams_id_is_short_enough_for_the_ids_of_its_members(gateway: Gateway, team_id: str) -> None:
+    members = [{"user_id": "u" * 200}]
+    made = {
+        "team_id": team_id,
+        "members_with_roles": members,
+        "model_max_budget": {"demo": {"budget_limit": 1}},
+    }
+    assert "team_id" in refused(gateway, "/team/new", made)
+    assert shown(gateway, "/team/list") == []
+    done(gateway, "/team/new", {**made, "team_id": team_id[:66], "team_member_budget": 1})
+    assert gateway.new_key(team_id=team_id[:66], user_id="u" * 200)

@@ -133,3 +133,11 @@ def test_what_cannot_be_used_makes_no_user(gateway: Gateway, fields: dict[str, A
     assert named in refused(gateway, "/user/new", {"user_id": "bob", **fields})
     assert shown(gateway, "/user/list")["total"] == 1
     assert shown(gateway, "/key/list")["total_count"] == 1
+
+
+def test_a_user_whose_id_is_in_the_team_already_can_be_made(gateway: Gateway) -> None:
+    done(
+        gateway, "/team/new", {"team_id": "red", "members_with_roles": [{"user_id": "ada", "role": "admin"}]}
+    )
+    assert done(gateway, "/user/new", {"user_id": "ada", "teams": ["red"]})["teams"] == ["red"]
+    assert shown(gateway, "/team/info", {"team_id": "red"})["team_info"]["admins"] == ["ada"]

@@ -74,7 +74,7 @@ def make_key(
     id = key_account(secret)
     is_blocked = fields.pop("blocked", None) is True
     with ledger.read() as reader:
-        _check_unused(reader, id)
+        check_new_secret(reader, secret)
         made = {"key_name": _shown(secret), "created_at": reader.now(), "created_by": by}
         record = _changed(reader, KeyRecord(), {**fields, **made}, id=id, by=by)
     account = gateway_account(id, record, parent=_parent(record), is_blocked=is_blocked)
@@ -130,7 +130,7 @@ def regenerate_key(ledger: Ledger, id: str, *, by: str, secret: str | None = Non
     secret = _secret(secret)
     opener = key_account(secret)
     with ledger.read() as reader:
-        _check_unused(reader, opener)
+        check_new_secret(reader, secret)
         before, at = existing_key(reader, id), reader.now()
     changes = {"key_name": _shown(secret), "opened_by": opener, "updated_at": at, "updated_by": by}
     record = with_fields(record_of(before, KeyRecord), changes)
@@ -155,6 +155,16 @@ def delete_key(ledger: Ledger, id: str, *, by: str) -> None:
     gone = with_fields(record_of(key, KeyRecord), {"is_deleted": True, "updated_at": at, "updated_by": by})
     ledger.execute(PutAccount(gateway_account(key.id, gone, parent=key.parent)))
     remove_limits(ledger, key.id, by=by)
+
+
+def check_new_secret(reader: Reader, secret: str) -> None:
+    """Check that a secret can be a key's, and was no key's before.
+
+    Raises:
+        InvalidValueError: it cannot, or was.
+    """
+    if find_account(reader, key_account(_secret(secret))) is not None:
+        raise InvalidValueError("key: this secret was used before; take another, or have one made")
 
 
 def existing_key(reader: Reader, id: str) -> Account:
@@ -234,11 +244,6 @@ def _secret(given: object) -> str:
             "key must be sk- and 16 to 253 visible ASCII characters (or null to have one made)"
         )
     return given
-
-
-def _check_unused(reader: Reader, id: str) -> None:
-    if find_account(reader, id) is not None:
-        raise InvalidValueError("key: this secret was used before; take another, or have one made")
 
 
 def _shown(secret: str) -> str:

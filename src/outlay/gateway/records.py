@@ -191,6 +191,21 @@ def _what_is_wrong(message: str) -> str:
     return f"{path.strip('`').removeprefix('$.')}: {what}" if at else message
 
 
+def check_team_id(value: object) -> str:
+    """Check the id of a team that is made: the ids of its members' accounts contain it.
+
+    Raises:
+        InvalidValueError: as `check_id`; a slash and a percent sign count as three characters.
+    """
+    name = check_id(value, "team_id")
+    size = len(_without_slash(name))
+    if size > MAX_ID_LENGTH:
+        raise InvalidValueError(
+            f"team_id must have at most {MAX_ID_LENGTH} characters, each / and % as three, but has {size}"
+        )
+    return name
+
+
 def _with_field(message: str, detail: Mapping[str, Any]) -> str:
     """What is wrong with a detail, with the field at fault in front; all of it is too large if none is."""
     what = message.removeprefix("detail")
@@ -219,4 +234,8 @@ def gateway_account(
 
 def member_account(team_id: str, user_id: str) -> str:
     """The account of a user within a team. A slash in the team's id must not make it another's."""
-    return f"member:{team_id.replace('%', '%25').replace('/', '%2F')}/{user_id}"
+    return f"member:{_without_slash(team_id)}/{user_id}"
+
+
+def _without_slash(name: str) -> str:
+    return name.replace("%", "%25").replace("/", "%2F")

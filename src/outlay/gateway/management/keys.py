@@ -10,6 +10,7 @@ from outlay.errors import InvalidValueError
 from outlay.gateway.directory import NoSuchAccountError, live
 from outlay.gateway.keys import (
     NewKey,
+    check_new_secret,
     delete_key,
     existing_key,
     key_id,
@@ -22,7 +23,13 @@ from outlay.gateway.management.authorise import Caller, TheCatalogue, owns_key, 
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.key_fields import GenerateKey, OneKey, RegenerateKey, SeveralKeys, UpdateKey
 from outlay.gateway.management.key_rows import key_row, key_rows
-from outlay.gateway.management.own_keys import check_change, fields_of_own_key, managed_key, readable_key
+from outlay.gateway.management.own_keys import (
+    check_change,
+    fields_of_own_key,
+    managed_key,
+    not_ones_own,
+    readable_key,
+)
 from outlay.gateway.management.paging import PageNumber, PageSize, page_of
 from outlay.gateway.principal import MASTER, Principal
 from outlay.gateway.records import KeyRecord, key_account
@@ -57,7 +64,7 @@ def update(body: UpdateKey, caller: Caller, catalogue: TheCatalogue) -> Row:
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
             alias = fields.pop("key_alias", None) if body.key is None else None
-            named = _by_alias(reader, alias) if body.key is None else key_id(body.key)
+            named = _by_alias(reader, alias, caller) if body.key is None else key_id(body.key)
             id = managed_key(reader, caller, named).id
         check_change(fields, caller)
         update_key(ledger, id, fields, by=by(caller), zone=catalogue.zone, rules=catalogue.rules)
@@ -120,7 +127,7 @@ def delete(body: SeveralKeys, caller: Caller, catalogue: TheCatalogue) -> Row:
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
             named = [key_id(key) for key in body.keys or ()]
-            named += [_by_alias(reader, alias) for alias in body.key_aliases or ()]
+            named += [_by_alias(reader, alias, caller) for alias in body.key_aliases or ()]
             ids = [managed_key(reader, caller, each).id for each in named]
         for id in dict.fromkeys(ids):
             delete_key(ledger, id, by=by(caller))
@@ -152,6 +159,8 @@ def regenerate_named(key: str, body: RegenerateKey, caller: Caller, catalogue: T
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
             id = managed_key(reader, caller, key_id(key)).id
+            if body.new_key is not None:
+                check_new_secret(reader, body.new_key)
         check_change(fields, caller)
         _check_not_master(catalogue, body.new_key)
         if fields:
@@ -199,10 +208,12 @@ def _row(ledger: Ledger, id: str) -> Row:
         return key_row(reader, existing_key(reader, id))
 
 
-def _by_alias(reader: Reader, alias: str | None) -> str:
+def _by_alias(reader: Reader, alias: str | None, caller: Principal) -> str:
     if alias is None:
         raise InvalidValueError("key is missing: name the key, by its secret, its hash or its key_alias")
     id = key_of_alias(reader, alias)
+    if id is None and not reads_all(caller):
+        raise not_ones_own()
     if id is None:
         raise NoSuchAccountError("key_alias", f"there is no key {alias!r}")
     return id

@@ -8,6 +8,7 @@ from typing import Any, Final
 from outlay.domain.accounts import Account
 from outlay.gateway.config import PROJECT
 from outlay.gateway.directory import NoSuchAccountError, find_account, find_record
+from outlay.gateway.failures import GatewayError
 from outlay.gateway.keys import existing_key
 from outlay.gateway.management.authorise import forbidden, owns_key, reads_all
 from outlay.gateway.principal import Principal
@@ -78,8 +79,13 @@ def readable_key(reader: Reader, caller: Principal, id: str) -> Account:
         return existing_key(reader, id)
     key = _known_key(reader, id)
     if key is None or not owns_key(caller, key.id, record_of(key, KeyRecord)):
-        raise forbidden("This key may see no other key than its own.", "key")
+        raise not_ones_own()
     return key
+
+
+def not_ones_own() -> GatewayError:
+    """The one answer to whoever asks for a key of another's, whether there is one or not."""
+    return forbidden("This key may see no other key than its own.", "key")
 
 
 def is_limited(reader: Reader, caller: Principal) -> bool:

@@ -37,6 +37,7 @@ from outlay.gateway.records import (
     MemberRecord,
     TeamRecord,
     check_id,
+    check_team_id,
     member_account,
     record_of,
     with_fields,
@@ -60,7 +61,7 @@ def add_team_routes(app: FastAPI) -> None:
 
 def new(body: NewTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
     """Make a team with its first members."""
-    team_id = catalogue.services.new_id() if body.team_id is None else check_id(body.team_id, "team_id")
+    team_id = catalogue.services.new_id() if body.team_id is None else check_team_id(body.team_id)
     fields = body.stated(without=("team_id", "members_with_roles"))
     made_by, zone = by(caller), catalogue.zone
     with catalogue.changing() as ledger:

@@ -48,6 +48,7 @@ def new(body: NewUser, caller: Caller, catalogue: TheCatalogue) -> Row:
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
             _check_new(reader, body, catalogue)
+            joined = teams_of(reader, user_id)  # a team may name a user before there is one
         make_account(
             ledger,
             f"user:{user_id}",
@@ -58,7 +59,7 @@ def new(body: NewUser, caller: Caller, catalogue: TheCatalogue) -> Row:
             field="user_id",
         )
         member = TeamMember(user_id=user_id, user_email=body.user_email)
-        for team_id in body.teams:
+        for team_id in (each for each in body.teams if each not in joined):
             add_members(ledger, team_id, [member], {}, by=by(caller), zone=catalogue.zone)
         key = _first_key(body, user_id, caller, catalogue) if body.auto_create_key else {"key": None}
         with ledger.read() as reader:
