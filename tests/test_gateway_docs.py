@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from documented import documented_gateway, is_of_gateway, statuses
 from gateways import Gateway
-from pages import PAGES, REFERENCE, SOURCES_OF_OUTLAY, name_of, terms
+from pages import PAGES, REFERENCE, ROOT, SOURCES_OF_OUTLAY, blocks, name_of, terms
 
 from outlay.gateway.app import COUNTING, PATHS
+from outlay.gateway.config_file import load_config
 from outlay.gateway.logs import RequestLog
 from outlay.gateway.views import view_routes
 
@@ -24,12 +25,31 @@ GATEWAY = SOURCES_OF_OUTLAY / "gateway"
 _HEADER = re.compile(r"x-[a-z-]+[a-z]|retry-after|request-id|idempotency-key|anthropic-[a-z]+")
 
 
+def configurations(page: Path) -> list[str]:
+    """The configurations of the gateway on a page, whole or in part."""
+    found = [block.body for block in blocks(page) if block.info == "yaml"]
+    return [
+        text for text in found if re.search(r"^(model_list|litellm_settings|outlay):", text, re.MULTILINE)
+    ]
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if is_of_gateway(page)], ids=name_of)
 def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
     with documented_gateway(page, tmp_path) as gateway:
         assert gateway is not None
         for line, said, had in statuses(page, gateway, tmp_path):
             assert said == had, f"{name_of(page)}, the block from line {line + 1}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if configurations(page)], ids=name_of)
+def test_the_configurations_of_a_page_can_be_served(page: Path, tmp_path: Path) -> None:
+    environ = dict.fromkeys(
+        ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OUTLAY_MASTER_KEY"), "sk-0123456789abcdef"
+    )
+    for number, text in enumerate(configurations(page)):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text, encoding="utf-8")
+        assert load_config(path, environ).unknown == ()
 
 
 def test_every_endpoint_for_callers_is_documented(gateway: Gateway) -> None:
@@ -62,6 +82,9 @@ def test_every_metric_is_documented_and_every_documented_metric_exists(gateway: 
     names = {name for name in names if not name.endswith("_created")}
     known = {term for term in terms("gateway.md") if re.fullmatch(r"outlay_[a-z_]+", term)}
     assert known == names
+    page = ROOT / "docs" / "how-to" / "monitor-the-gateway.md"
+    watched = set(re.findall(r"outlay_[a-z_]+", page.read_text(encoding="utf-8")))
+    assert {name.removesuffix("_bucket") for name in watched} <= names
     labels = {label for part in re.findall(r"\{(.*?)\}", text) for label in re.findall(r"(\w+)=", part)}
     assert labels - {"le"} - terms("gateway.md") == set()
 
