@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -44,6 +45,11 @@ class Door:
         metrics.in_flight += 1
         try:
             await self._serve(exchange)
+        except asyncio.CancelledError:
+            if not services.running.is_stopping:
+                raise
+            await refuse(exchange, _stopping())
+            exchange.is_client_gone = True
         finally:
             metrics.in_flight -= 1
 
@@ -56,6 +62,15 @@ def _doubled(given: list[tuple[bytes, bytes]]) -> str:
 def _ambiguous(name: str) -> GatewayError:
     return GatewayError(
         400, "invalid_request_error", f"The header {name} is there twice: send it once.", param=name
+    )
+
+
+def _stopping() -> GatewayError:
+    return GatewayError(
+        503,
+        "gateway_stopping",
+        "The gateway stops, and its time for requests under way is over: the provider may yet bill this one.",
+        headers={"connection": "close"},
     )
 
 

@@ -17,7 +17,12 @@ class Running:
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.is_stopping = False
+        self._stopped_at: float | None = None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server takes no more requests."""
+        return self._stopped_at is not None
 
     @property
     def count(self) -> int:
@@ -38,13 +43,17 @@ class Running:
 
     def stop(self) -> None:
         """Say that the server takes no more requests; what runs goes on."""
-        self.is_stopping = True
+        if self._stopped_at is None:
+            self._stopped_at = asyncio.get_running_loop().time()
 
     async def drain(self, seconds: float) -> int:
-        """Wait until all have ended, those included that begin meanwhile; give how many are left."""
+        """Wait until all have ended, those included that begin meanwhile; give how many are left.
+
+        The seconds count from `stop`, if that was called before.
+        """
         self.stop()
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + seconds
+        ends_at = (self._stopped_at or 0.0) + seconds
         while self._tasks and (left := ends_at - loop.time()) > 0:
             await asyncio.wait(set(self._tasks), timeout=left)
         return len(self._tasks)

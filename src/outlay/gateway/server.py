@@ -43,7 +43,11 @@ def serve(
         services = build_services(config, instance=f"{socket.gethostname()}:{name}:{number}")
         app = make_app(services)
         start_logging()
-        server = _Server(uvicorn_config(app, config), lambda: started and started(address_of(name, number)))
+        server = _Server(
+            uvicorn_config(app, config),
+            started=lambda: started and started(address_of(name, number)),
+            stopping=services.running.stop,
+        )
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, lambda *_: None)  # uvicorn raises them again when it has stopped
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -102,13 +106,20 @@ def uvicorn_config(app: Any, config: Config) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens."""
+    """Tells when it listens, and when it begins to stop."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], object]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, *, started: Callable[[], object], stopping: Callable[[], object]
+    ) -> None:
         super().__init__(config)
         self._tell = started
+        self._tell_stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._tell_stopping()
+        await super().shutdown(sockets)
