@@ -114,6 +114,14 @@ def test_nobody_calls_anything_without_a_good_key(cast: Cast) -> None:
     assert "auth_error" in text
 
 
+def test_two_keys_in_one_kind_of_header_are_nobodys(cast: Cast) -> None:
+    for name in ("authorization", "x-api-key", "x-litellm-api-key"):
+        pairs = [(name, f"Bearer {key}") for key in (MASTER_KEY, cast.keys["caller"])]
+        answer = httpx.get(f"{cast.gateway.root_url}/key/list", headers=pairs)
+        assert answer.status_code == 400
+        assert name in message_of(answer.json())
+
+
 def test_the_query_and_the_body_are_not_looked_at_before_the_key(cast: Cast) -> None:
     answer = httpx.post(f"{cast.gateway.root_url}/key/generate?a=1&a=2", content=b'{"a": NaN')
     assert answer.status_code == 401
