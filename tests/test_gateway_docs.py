@@ -8,16 +8,19 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from documented import documented_gateway, is_of_gateway, statuses
+from documented import commands_of, documented_gateway, is_of_gateway, statuses
 from gateways import Gateway
 from pages import PAGES, REFERENCE, ROOT, SOURCES_OF_OUTLAY, blocks, name_of, terms
 
 from outlay.gateway.app import COUNTING, PATHS
 from outlay.gateway.config_file import load_config
+from outlay.gateway.demo import Scene, commands
 from outlay.gateway.logs import RequestLog
 from outlay.gateway.views import view_routes
+from outlay.routing.configured import ConfiguredRoutes
 
 pytest_plugins = ["gateway_fixtures"]
 
@@ -39,6 +42,18 @@ def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> N
         assert gateway is not None
         for line, said, had in statuses(page, gateway, tmp_path):
             assert said == had, f"{name_of(page)}, the block from line {line + 1}"
+
+
+def test_the_readme_has_the_commands_that_the_demo_prints() -> None:
+    scene = Scene(ConfiguredRoutes([], {}, {}), "", "demo", {"max_tokens": 100_000})
+    printed = [bodies(command) for _, command in commands(scene, "http://127.0.0.1:4000", "sk-demo")]
+    shown = [bodies(each) for block in blocks(ROOT / "README.md") for each in commands_of(block)]
+    assert printed == [each for each in shown if each]
+
+
+def bodies(command: str) -> list[Any]:
+    """The JSON that a command of curl posts."""
+    return [json.loads(text) for text in re.findall(r"-d '([^']+)'", command)]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if configurations(page)], ids=name_of)
