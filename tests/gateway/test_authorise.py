@@ -61,7 +61,7 @@ def routes_of(app: FastAPI) -> set[str]:
         f"{method} {route.path}"
         for route in app.routes
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
     }
 
 
