@@ -1,6 +1,7 @@
 """Outlay under a profiler, each of its threads: `python -m bench.profiled FOLDER serve …`.
 
-What each thread did is written when the process ends by SIGINT. The product knows nothing of this.
+What each thread did is written when the process ends by SIGINT, in processor time of that thread: waiting for
+the disk, a lock or another program counts for nothing. The product knows nothing of this.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import pstats
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,7 +38,7 @@ def main() -> None:
     from outlay.cli import main as outlay
 
     sys.argv = ["outlay", *sys.argv[2:]]
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.thread_time)
     with suppress(KeyboardInterrupt, SystemExit):
         profile.runcall(outlay)
     profile.dump_stats(folder / "main.prof")
@@ -46,7 +48,7 @@ def _profile_threads(folder: Path) -> None:
     run = threading.Thread.run
 
     def profiled_run(self: threading.Thread) -> None:
-        profile = cProfile.Profile()
+        profile = cProfile.Profile(time.thread_time)
         try:
             profile.runcall(run, self)
         finally:
