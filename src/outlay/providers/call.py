@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 from outlay.errors import ProviderNonsenseError
 from outlay.providers.body import decode_object
@@ -28,6 +28,9 @@ from outlay.providers.target import Target
 from outlay.providers.transport import Timeouts, Transport
 from outlay.providers.wires import anthropic, wire_of
 from outlay.providers.wires.reading import Reading
+
+_MOST_EVENT_BYTES: Final = 8 * 2**20
+"""Pictures come as one event, of some megabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ class StreamedCall:
         self._endpoint: Endpoint = endpoint
         request = self._wire.build(target, endpoint, body, headers)
         self._incoming = transport.stream(request, timeouts=timeouts)
-        self._parser = SseParser()
+        self._parser = SseParser(max_event_bytes=_MOST_EVENT_BYTES)
         self._reader = self._wire.reader(endpoint, target.provider.quirks)
         self._plain: list[bytes] = []
         self._plain_reading: Reading | None = None
