@@ -77,6 +77,20 @@ def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(gateway: Gateway) -
             assert len(seen) == 1, path
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"[" * 1_000, b"{}", b'{"model": "nope"}', b'{"model": "demo", "n": 0}']
+)
+def test_a_key_that_was_deleted_learns_nothing_from_requests_that_are_wrong(
+    gateway: Gateway, content: bytes
+) -> None:
+    key = gateway.new_key()
+    assert gateway.chat(key).status_code == 200
+    with gateway.http(key) as client:
+        assert client.post(CHAT, content=content).status_code in (400, 404)
+        assert gateway.post("/key/delete", {"keys": [key]}).status_code == 200
+        assert client.post(CHAT, content=content).status_code == 401
+
+
 def _refused(client: httpx.Client, method: str, path: str, headers: dict[str, str]) -> tuple[object, ...]:
     encoded = {name.encode(): value.encode() for name, value in headers.items()}
     answer = client.request(method, path, headers=encoded, content=CHAT_BODY)

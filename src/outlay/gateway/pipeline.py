@@ -23,7 +23,7 @@ from outlay.gateway.reserve import reserve
 from outlay.gateway.route import route
 from outlay.gateway.send import send, send_stream
 from outlay.gateway.settle import settle, void
-from outlay.gateway.telling import tell
+from outlay.gateway.telling import tell, turn_away
 
 log = logging.getLogger("outlay")
 
@@ -36,8 +36,8 @@ async def handle(exchange: Exchange) -> None:
     except ClientGoneError:
         return
     except OutlayError as error:
-        await refuse(exchange, error)
-        tell(exchange, error)
+        error = _if_still_known(exchange, error)
+        await turn_away(exchange, error)
         return
     await asyncio.shield(exchange.services.running.start(_carry_out(exchange)))
 
@@ -58,9 +58,9 @@ async def _carry_out(exchange: Exchange) -> None:
         else:
             await _whole(exchange)
     except OutlayError as error:
-        told = error
+        told = _if_still_known(exchange, error)
         await _give_up(exchange, error)
-        await refuse(exchange, error)
+        await refuse(exchange, told)
     except (
         Exception
     ) as error:  # the edge of the process: a fault is logged, and never sends or frees anything
@@ -91,6 +91,17 @@ async def _stream(exchange: Exchange) -> None:
         await end_stream(exchange)
     finally:
         await settle(exchange)
+
+
+def _if_still_known(exchange: Exchange, error: OutlayError) -> OutlayError:
+    """The error; of a key that came to its end since it was read, only that: the ledger was not asked yet."""
+    if exchange.principal is None or exchange.reserved_at:
+        return error
+    try:
+        authenticate(exchange, is_fresh=True)
+    except OutlayError as ended:
+        return ended
+    return error
 
 
 async def _give_up(exchange: Exchange, error: BaseException) -> None:
