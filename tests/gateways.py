@@ -153,6 +153,14 @@ class Gateway:
             journal.close()
 
 
+class _Server(uvicorn.Server):
+    """Sees at once that it must stop; uvicorn's own looks ten times a second."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(0.005)
+
+
 @contextmanager
 def run_gateway(
     provider: FakeProvider,
@@ -173,7 +181,7 @@ def run_gateway(
     config = replace(config, limits=limits or Limits(drain_seconds=5))
     services = build_services(config, clock=clock, instance="test")
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn_config(make_app(services), config))
+    server = _Server(uvicorn_config(make_app(services), config))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
     thread.start()
     eventually(lambda: server.started or not thread.is_alive())

@@ -104,15 +104,12 @@ def test_a_usage_is_found_wherever_the_provider_puts_it(gateway: Gateway, place:
     assert entry.usd_nanos == gateway.provider.bill.total_nanos
 
 
-@pytest.mark.parametrize("lie", ["missing", "null", "zero", "negative", "string"])
 @pytest.mark.parametrize("is_stream", [True, False])
-def test_a_provider_that_tells_no_usage_or_a_wrong_one_is_counted(
-    gateway: Gateway, lie: str, is_stream: bool
-) -> None:
-    gateway.provider.set({"usage": lie})
-    answer = gateway.chat(None, stream=is_stream)
-    assert answer.status_code == 200
-    check_covered(gateway)
+def test_a_provider_that_tells_no_usage_or_a_wrong_one_is_counted(gateway: Gateway, is_stream: bool) -> None:
+    for lie in ("missing", "null", "zero", "negative", "string"):
+        gateway.provider.set({"usage": lie})
+        assert gateway.chat(None, stream=is_stream).status_code == 200
+        check_covered(gateway)
 
 
 def test_a_provider_that_refuses_stream_options_is_heard_and_nothing_is_charged(gateway: Gateway) -> None:
