@@ -26,7 +26,7 @@ from outlay.testing.provider import FakeProvider
 pytest_plugins = ["gateway_fixtures"]
 
 CALLS = 100
-FITTING = 20
+FITTING = 12
 CALL_NANOS = 15 * 2_500 + 24 * 10_000
 LIMIT_NANOS = FITTING * CALL_NANOS + CALL_NANOS // 2
 LIMIT_USD = LIMIT_NANOS / 1e9
@@ -35,7 +35,7 @@ PRICE = {"input_cost_per_token": 2.5e-6, "output_cost_per_token": 1e-5}
 RETRIES = 30
 """A caller told to wait comes again, until the budget is spent or its call is served."""
 REFUSED = (402, 429)
-KILLED_AT, WORKERS = 8, 4
+KILLED_AT, WORKERS = 5, 3
 
 
 @pytest.fixture
