@@ -214,6 +214,22 @@ def test_a_line_of_fifty_megabytes_ends_the_stream_within_bounds_of_memory(
     assert fresh.journal.pending() == 1
 
 
+def test_a_caller_that_reads_no_more_is_cut_off_and_what_it_asked_for_is_charged(
+    fresh: Gateway, raw: RawProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlay.gateway.protocol._STALLED_SECONDS", 0.3)
+    many = b"data: %b\n\n" % chunk("a" * 100_000) * 200
+    raw.says(SSE_HEAD, many, PLAIN)
+    body = {"model": "raw", "messages": HELLO, "max_tokens": 5, "stream": True}
+    with fresh.http() as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        assert answer.status_code == 200
+        eventually(fresh.journal.entries)
+        (entry,) = fresh.journal.entries()
+        assert entry.usd_nanos == COST_NANOS
+        assert entry.detail["client_gone"] is True
+    assert fresh.journal.pending() == 0
+
+
 def test_the_answers_of_a_broken_stream_end_with_an_error_that_openais_client_raises(
     fresh: Gateway, raw: RawProvider
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _CLOSE: Final = {"connection": "close"}
 _LINGER_SECONDS: Final = 5.0
+_MOST_MANAGED_BYTES: Final = 4 * 2**20
 _AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _AS_STEPS: Final = bytes.maketrans(b"[]", b"\x01\xff")
 _PIECE_BYTES: Final = 4096
@@ -124,11 +126,12 @@ async def _linger(receive: Receive, most_bytes: int, limits: Limits) -> None:
 
 
 def _too_large(limits: Limits) -> GatewayError:
+    is_ours = limits.max_body_bytes == _MOST_MANAGED_BYTES
+    remedy = "send less" if is_ours else "send less, or raise outlay.limits.max_body_bytes"
     return GatewayError(
         413,
         "invalid_request_error",
-        f"The request's body is larger than {limits.max_body_bytes:,} bytes: send less, or raise "
-        "outlay.limits.max_body_bytes.",
+        f"The request's body is larger than {limits.max_body_bytes:,} bytes: {remedy}.",
         error_code="request_too_large",
         facts={"max_body_bytes": limits.max_body_bytes},
         headers=_CLOSE,
@@ -183,11 +186,14 @@ def _brackets(data: bytes) -> bytes:
 
 
 class Limited:
-    """An ASGI app whose requests are read whole, within limits, before it sees them."""
+    """An ASGI app whose requests are read whole, within limits, before it sees them.
+
+    They are read before anybody knows who sends them: so they may not be as large as a prompt.
+    """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
-        self._limits = limits
+        self._limits = replace(limits, max_body_bytes=min(limits.max_body_bytes, _MOST_MANAGED_BYTES))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
