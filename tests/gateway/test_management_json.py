@@ -113,3 +113,11 @@ def test_the_schema_is_public_and_names_every_route(gateway: Gateway) -> None:
     schema = httpx2.get(f"{gateway.root_url}/openapi.json").json()
     assert "/key/generate" in schema["paths"]
     assert httpx2.get(f"{gateway.root_url}/docs").status_code == 200
+
+
+def test_a_field_that_is_not_implemented_is_named(gateway: Gateway) -> None:
+    answer = gateway.post("/key/generate", {"guardrails": ["pii"]})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "guardrails"
+    assert error["message"].startswith("guardrails is not implemented here")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from outlay.errors import OutlayError
-from outlay.gateway.answer import pass_through, refuse
+from outlay.gateway.answer import pass_through
 from outlay.gateway.authenticate import authenticate
 from outlay.gateway.entitle import entitle
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.limits import ClientGoneError
 from outlay.gateway.parse import parse
 from outlay.gateway.route import route
+from outlay.gateway.telling import tell, turn_away
 from outlay.providers.wires import anthropic
 
 
@@ -23,7 +24,8 @@ async def count(exchange: Exchange) -> None:
         request = anthropic.build_count(exchange.route.target, exchange.body, exchange.upstream_headers)
         answer = await exchange.services.transport.send(request, timeouts=exchange.timeouts)
         await pass_through(exchange, answer)
+        tell(exchange, None)
     except ClientGoneError:
         return
     except OutlayError as error:
-        await refuse(exchange, error)
+        await turn_away(exchange, error)

@@ -12,6 +12,7 @@ from outlay.gateway.answer import refuse
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
 from outlay.gateway.services import Services
+from outlay.gateway.telling import turn_away
 from outlay.pricing.caps import Endpoint
 
 _SINGLE: Final = frozenset(
@@ -37,10 +38,10 @@ class Door:
         exchange = Exchange(services, self._endpoint, headers, receive, send)
         metrics = services.metrics
         if metrics.in_flight >= services.config.limits.max_concurrency:
-            await refuse(exchange, _too_many(services.config.limits.max_concurrency))
+            await turn_away(exchange, _too_many(services.config.limits.max_concurrency))
             return
         if len(headers) != len(given) and (name := _doubled(given)):
-            await refuse(exchange, _ambiguous(name))
+            await turn_away(exchange, _ambiguous(name))
             return
         metrics.in_flight += 1
         try:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from outlay.domain.money import usd_text
 from outlay.errors import OutlayError
+from outlay.gateway.answer import refuse
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
+
+NO_MODEL: Final = "none"
+"""The metrics' label for requests that were refused before their model was known."""
 
 
 def tell(exchange: Exchange, error: BaseException | None) -> None:
     """Note one request in the metrics and the log."""
     seconds, charge = exchange.seconds(), exchange.charge
     metrics = exchange.services.metrics
-    metrics.answered(exchange.endpoint, exchange.model, exchange.status, seconds, exchange.upstream_seconds)
+    model = exchange.model or NO_MODEL
+    metrics.answered(exchange.endpoint, model, exchange.status, seconds, exchange.upstream_seconds)
     who = exchange.principal
     exchange.services.request_log.add(
         {
             "request_id": exchange.request_id,
             "endpoint": exchange.endpoint,
             "status": exchange.status,
-            "model": exchange.model,
+            "model": exchange.model or None,
             "key": None if who is None else who.alias or who.token[:8],
             "cost": None if charge is None or charge.nanos is None else usd_text(charge.nanos),
             "tokens": None if charge is None else charge.tokens,
@@ -28,6 +35,12 @@ def tell(exchange: Exchange, error: BaseException | None) -> None:
             "reason": _reason(error),
         }
     )
+
+
+async def turn_away(exchange: Exchange, error: OutlayError) -> None:
+    """Refuse a request that came no further than the gateway, and note it."""
+    await refuse(exchange, error)
+    tell(exchange, error)
 
 
 def _reason(error: BaseException | None) -> str | None:

@@ -89,5 +89,13 @@ def _invalid(problem: dict[str, Any]) -> GatewayError:
         "missing": "is missing",
         "extra_forbidden": "is not a field of this request: leave it out",
     }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    if not field:  # what the whole body is not; it begins with the field's name
+        return GatewayError(400, "invalid_request_error", f"{what}.", param=_named(what))
     message = f"{field} {what}." if problem["type"] in ("missing", "extra_forbidden") else f"{field}: {what}."
-    return GatewayError(400, "invalid_request_error", message, param=field or None)
+    return GatewayError(400, "invalid_request_error", message, param=field)
+
+
+def _named(what: str) -> str | None:
+    """The field that a message of ours begins with; pydantic's own begin with a capital."""
+    first = what.partition(" ")[0]
+    return first if first.isidentifier() and first.islower() else None
