@@ -142,6 +142,15 @@ def drive(watched: Watched) -> None:
     watched.ask("POST", "/v1/messages", messages)
     raw.says_whole(json.dumps({"input_tokens": 3, "echo": ECHO}).encode())
     watched.ask("POST", "/v1/messages/count_tokens", messages)
+    raw.says_whole(
+        json.dumps({"type": "error", "error": {"type": "x", "message": ECHO}}).encode(), b"400 Bad"
+    )
+    poor = watched.ask("POST", "/key/generate", {"max_budget": 0.000001}, MASTER_KEY, is_noted=False).json()[
+        "key"
+    ]
+    asked = len(raw.requests)
+    assert watched.ask("POST", "/v1/messages", messages, poor).status_code == 402
+    assert len(raw.requests) == asked + 1  # it was asked to count, for nothing
     watched.ask("POST", CHAT, {"model": "raw", "api_key": "x", "messages": []})
     watched.ask("POST", CHAT, {"model": CHAT})
     watched.ask("POST", CHAT, key="sk-wrong")

@@ -143,7 +143,7 @@ async def _is_counted_anew(exchange: Exchange, refusal: Refusal) -> bool:
             headers=exchange.upstream_headers,
         )
     except ProviderError as error:
-        log.warning("%s could not count a request's tokens: %s", target.provider.name, error)
+        log.warning("%s could not count a request's tokens: %s", target.provider.name, error.code)
         return False
     await estimate.estimate(exchange, counted_input_tokens=math.ceil(counted * _COUNT_SLACK))
     return exchange.bound is not None and exchange.bound.input_tokens < bound.input_tokens
