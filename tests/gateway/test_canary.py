@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
 import pytest
-from gateways import DEMO_RATE, MASTER_KEY, ServeProcess, litellm_config
+from gateways import DEMO_RATE, MASTER_KEY, ServeProcess, litellm_config, run_gateway
 from journal import Journal, eventually
 from raw_provider import SSE_HEAD, RawProvider, raw_provider
 
+from outlay.gateway.logs import JsonFormatter
 from outlay.testing.provider import FakeProvider
 
 CREDENTIAL = "AIzaCanary/0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -205,3 +209,36 @@ def test_no_secret_is_in_what_the_gateway_says_and_no_text_in_what_it_keeps(watc
 def _around(text: str, mark: str) -> str:
     at = text.index(mark)
     return text[max(at - 300, 0) : at + 200]
+
+
+def test_a_fault_is_logged_by_where_it_was_and_what_it_was_but_not_by_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(JsonFormatter())
+    logger = logging.getLogger("outlay")
+
+    async def fail(_: object) -> None:
+        try:
+            raise KeyError(f"{PROMPT} {CREDENTIAL}")
+        except KeyError as error:
+            raise RuntimeError(f"{PROMPT} {CREDENTIAL}") from error
+
+    monkeypatch.setattr("outlay.gateway.pipeline.estimate", fail)
+    with FakeProvider() as provider, run_gateway(provider, tmp_path) as gateway:
+        logger.addHandler(handler)
+        try:
+            answer = gateway.chat()
+        finally:
+            logger.removeHandler(handler)
+        assert answer.status_code == 500
+        assert answer.json()["error"]["type"] == "internal_error"
+        assert provider.requests == []
+    (line,) = [json.loads(each) for each in written.getvalue().splitlines()]
+    assert "pipeline.py" in line["traceback"]
+    assert "KeyError" in line["traceback"]
+    assert "RuntimeError" in line["traceback"]
+    for text in (answer.text, written.getvalue()):
+        assert PROMPT not in text
+        assert CREDENTIAL not in text

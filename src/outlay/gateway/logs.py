@@ -6,12 +6,14 @@ import asyncio
 import logging
 import re
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import msgspec
 
 _WRITE_SECONDS: Final = 0.1
+_MOST_CAUSES: Final = 20
 _SECRET: Final = re.compile(r"\b(sk|pk|gsk|xai|key)-[A-Za-z0-9_\-]{6,}|(?i:bearer)\s+\S+")
 _encode = msgspec.json.Encoder().encode
 
@@ -19,7 +21,8 @@ _encode = msgspec.json.Encoder().encode
 class JsonFormatter(logging.Formatter):
     """One line of JSON for a record: `at`, `level`, `event`, and the record's `fields` if it has some.
 
-    Whatever looks like a key is taken out, tracebacks included.
+    Whatever looks like a key is taken out. Of a fault it tells where it was and of which kind, not what that
+    says: it may be anybody's text.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -32,8 +35,17 @@ class JsonFormatter(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            line["traceback"] = redacted(self.formatException(record.exc_info))
+            line["traceback"] = _traceback(record.exc_info[1])
         return _encode(line).decode()
+
+
+def _traceback(error: BaseException | None) -> str:
+    """Where an error was raised, and those that led to it; the first of them last."""
+    parts = []
+    while error is not None and len(parts) < _MOST_CAUSES:
+        parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+        error = error.__cause__ or error.__context__
+    return "\n".join(parts)
 
 
 def start_logging(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
