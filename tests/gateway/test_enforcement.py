@@ -122,6 +122,20 @@ def test_a_customer_may_be_named_in_a_header(provider: FakeProvider, tmp_path: P
         assert answer.json()["error"]["account"] == "customer:visitor"
 
 
+def test_a_customer_is_the_same_in_a_header_and_in_the_body_whatever_the_script(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    with with_budgets(provider, tmp_path, stated("customer:Zoë", TINY)) as gateway:
+        body = {"model": "demo", "messages": HELLO, "max_tokens": 5}
+        assert gateway.post("/v1/chat/completions", {**body, "user": "Zoë"}).status_code == 402
+        with gateway.http() as client:
+            named = [*client.headers.raw, (b"x-outlay-customer", "Zoë".encode())]
+            assert client.post("/v1/chat/completions", json=body, headers=named).status_code == 402
+            empty = {"x-outlay-customer": ""}
+            answer = client.post("/v1/chat/completions", json={**body, "user": "Zoë"}, headers=empty)
+            assert answer.status_code == 402
+
+
 def test_messages_name_their_customer_in_their_metadata(provider: FakeProvider, tmp_path: Path) -> None:
     with with_budgets(provider, tmp_path, stated("customer:visitor", TINY)) as gateway:
         body = {"model": "claude-sonnet-4-6", "max_tokens": 5, "messages": HELLO}

@@ -13,10 +13,12 @@ import httpx2 as httpx
 import openai
 import pytest
 from gateways import HELLO, Gateway, run_gateway
+from journal import plain_server
 
 from outlay.domain.commands import Settle
 from outlay.gateway.config import PROJECT
 from outlay.providers.transport import Timeouts
+from outlay.routing.configured import Row
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
@@ -118,6 +120,26 @@ def test_a_provider_that_refuses_stream_options_is_heard_and_nothing_is_charged(
     gateway.settled()
     assert answer.status_code == 422
     assert gateway.journal.charged_nanos() == 0
+
+
+def test_the_cost_is_the_gateways_own_wish_and_leaves_no_trace_in_a_whole_chat(gateway: Gateway) -> None:
+    assert gateway.chat(None, stream_options={"include_cost": True}).status_code == 200
+    assert "stream_options" not in gateway.provider.requests[-1].json()
+
+
+def test_plain_json_in_place_of_a_stream_stays_json(provider: FakeProvider, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 15, "completion_tokens": 2, "total_tokens": 17}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Rhine"}}
+    whole = {"id": "chatcmpl-1", "model": "demo", "choices": [choice], "usage": usage}
+    with plain_server(json.dumps(whole).encode()) as url:
+        price = {"input_cost_per_token": 2.5e-6, "output_cost_per_token": 1e-5}
+        plain = Row("demo", "openai/demo", "plain-1", api_key="sk-x", api_base=f"{url}/v1", own_price=price)
+        with run_gateway(provider, tmp_path, rows_of=[plain]) as gateway:
+            answer = gateway.post("/v1/chat/completions", STREAM)
+            assert answer.headers["content-type"] == "application/json"
+            assert answer.json() == whole
+            gateway.settled()
+            assert gateway.journal.charged_nanos() == 15 * 2_500 + 2 * 10_000
 
 
 # callers that leave

@@ -202,6 +202,7 @@ def test_a_field_that_is_wrong_is_named(gateway: Gateway) -> None:
         ("model", {"model": 7}),
         ("stream", {"stream": "yes"}),
         ("stream_options", {"stream_options": []}),
+        ("stream_options.include_cost", {"stream_options": {"include_cost": 1}}),
         ("api_base", {"api_base": "http://127.0.0.1:1"}),
         ("api_key", {"api_key": "sk-mine"}),
         ("metadata.tags", {"metadata": {"tags": "a"}}),

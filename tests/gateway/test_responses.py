@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import openai
 import pytest
-from gateways import Gateway
+from gateways import CREDENTIAL, Gateway, run_gateway
 from openai.types.responses import ResponseTextDeltaEvent
+
+from outlay.routing.configured import Row
+from outlay.testing.provider import FakeProvider
 
 pytest_plugins = ["gateway_fixtures"]
 
@@ -57,3 +62,25 @@ def test_a_conversation_that_lies_with_the_provider_is_not_bounded_under_a_budge
     assert caught.value.body["type"] == "cost_unbounded"
     assert "previous_response_id" in caught.value.body["message"]
     assert gateway.provider.requests == []
+
+
+def test_a_group_of_several_wires_serves_responses_by_those_that_have_them(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    base, root, name = provider.base_url, provider.root_url, "claude-sonnet-4-6"
+    mixed = [
+        Row("mixed", f"anthropic/{name}", "by-anthropic", api_key=CREDENTIAL, api_base=root, weight=1000),
+        Row("mixed", "openai/demo", "by-openai", api_key=CREDENTIAL, api_base=base, weight=0.001),
+        Row("claude", f"anthropic/{name}", "alone", api_key=CREDENTIAL, api_base=root),
+    ]
+    with run_gateway(provider, tmp_path, rows_of=mixed) as gateway:
+        body = {"input": "Name a river.", "max_output_tokens": 16}
+        answer = gateway.post("/v1/responses", {**body, "model": "mixed"})
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["x-outlay-model-id"] == "by-openai"
+        refused = gateway.post("/v1/responses", {**body, "model": "claude"})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "model"
+        assert "/v1/chat/completions" in refused.json()["error"]["message"]
+        gateway.settled()
+        assert len(gateway.journal.entries()) == 1

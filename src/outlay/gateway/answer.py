@@ -43,8 +43,10 @@ async def pass_through(exchange: Exchange, upstream: Upstream) -> None:
 
 
 async def start_stream(exchange: Exchange, upstream: Mapping[str, str]) -> None:
-    """Send the status and the headers of a stream."""
-    headers = _headers(exchange, _content_type(upstream, _EVENTS))
+    """Send the status and the headers of a stream, or of the plain JSON that came in its place."""
+    content_type = _content_type(upstream, _EVENTS)
+    exchange.is_plain = content_type == _JSON
+    headers = _headers(exchange, content_type)
     headers.append((b"cache-control", b"no-cache"))
     headers.append((b"x-accel-buffering", b"no"))
     reserved = exchange.reserved
@@ -76,7 +78,7 @@ async def end_stream(exchange: Exchange) -> None:
     """End a stream: its cost as a comment, which clients pass over."""
     await _look_for_client(exchange)
     charge = exchange.charge
-    if charge is not None and charge.nanos is not None:
+    if charge is not None and charge.nanos is not None and not exchange.is_plain:
         await _deliver(exchange, f": x-outlay-cost: {usd_text(charge.nanos)}\n\n".encode())
     await _deliver(exchange, b"", is_last=True)
 

@@ -49,6 +49,7 @@ class Exchange:
         "hold_micros",
         "is_client_gone",
         "is_cost_asked",
+        "is_plain",
         "is_stream",
         "is_usage_asked",
         "kept_headers",
@@ -129,6 +130,7 @@ class Exchange:
         # answer
         self.status = 0
         self.is_client_gone = False
+        self.is_plain = False
         self.delivered: list[bytes] | None = None
         self.kept_headers: tuple[tuple[bytes, bytes], ...] = ()
 

@@ -83,24 +83,26 @@ def _read_stream_options(exchange: Exchange, body: dict[str, Any]) -> None:
         return
     if not isinstance(options, dict):
         raise invalid("stream_options must be an object.", "stream_options")
-    exchange.is_cost_asked = _flag(options, "include_cost")
+    exchange.is_cost_asked = _flag(options, "include_cost", "stream_options.")
     exchange.is_usage_asked = exchange.is_cost_asked or bool(options.get("include_usage"))
     if "include_cost" in options:
         body["stream_options"] = {name: value for name, value in options.items() if name != "include_cost"}
+        if not body["stream_options"]:
+            del body["stream_options"]
 
 
-def _flag(body: Mapping[str, Any], name: str) -> bool:
+def _flag(body: Mapping[str, Any], name: str, prefix: str = "") -> bool:
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
-        raise invalid(f"{name} must be true or false.", name)
+        raise invalid(f"{prefix}{name} must be true or false.", f"{prefix}{name}")
     return bool(value)
 
 
 def _customer(headers: Mapping[bytes, bytes], body: Mapping[str, Any], endpoint: Endpoint) -> str | None:
     """Whom the caller serves: a header, the body's `user`, or Anthropic's `metadata.user_id`."""
     for header in _CUSTOMER_HEADERS:
-        if header in headers:
-            return _name(headers[header].decode("latin-1"), header.decode())
+        if named := headers.get(header, b"").strip():
+            return _name(_text(named), header.decode())
     field, value = "user", body.get("user")
     if endpoint == "messages":
         metadata = body.get("metadata")
@@ -115,7 +117,7 @@ def _tags(headers: Mapping[bytes, bytes], body: dict[str, Any], own: tuple[str, 
     given: list[Any] = list(own)
     for header in _TAG_HEADERS:
         if header in headers:
-            given += [tag.strip() for tag in headers[header].decode("latin-1").split(",") if tag.strip()]
+            given += [tag.strip() for tag in _text(headers[header]).split(",") if tag.strip()]
     metadata = body.get("metadata")
     if isinstance(metadata, dict) and "tags" in metadata:
         tags = metadata["tags"]
@@ -131,6 +133,14 @@ def _tags(headers: Mapping[bytes, bytes], body: dict[str, Any], own: tuple[str, 
     if len(names) > MOST_TAGS:
         raise invalid(f"A request has at most {MOST_TAGS} tags, this one {len(names)}.", "metadata.tags")
     return names
+
+
+def _text(value: bytes) -> str:
+    """A header's text: UTF-8, so that a name is the same there as in a body, or Latin-1 of old clients."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _name(value: object, field: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.parse import invalid
+from outlay.pricing.caps import Endpoint
 from outlay.routing.deployments import choose
 
 
@@ -15,13 +16,23 @@ def route(exchange: Exchange) -> None:
     """
     group = exchange.group
     assert group is not None  # noqa: S101 # `entitle` comes first
-    if exchange.endpoint == "messages":
-        speaking = [each for each in group.deployments if each.target.provider.wire == "anthropic"]
+    if exchange.endpoint != "chat":  # which both wires have
+        wire = "anthropic" if exchange.endpoint == "messages" else "openai"
+        speaking = [each for each in group.deployments if each.target.provider.wire == wire]
         if not speaking:
-            raise invalid(
-                f"{group.name!r} is served by a provider that does not speak Anthropic's wire: call "
-                "/v1/chat/completions, or choose a Claude model.",
-                "model",
-            )
-        group = group._replace(deployments=speaking)
+            raise invalid(_unspoken(group.name, exchange.endpoint), "model")
+        if len(speaking) < len(group.deployments):
+            group = group._replace(deployments=speaking)
     exchange.deployment = choose(group, exchange.services.random)
+
+
+def _unspoken(model: str, endpoint: Endpoint) -> str:
+    if endpoint == "messages":
+        return (
+            f"{model!r} is served by a provider that does not speak Anthropic's wire: call "
+            "/v1/chat/completions, or choose a Claude model."
+        )
+    other = (
+        "choose another model." if endpoint == "embeddings" else "call /v1/chat/completions or /v1/messages."
+    )
+    return f"{model!r} is served by a provider that has no {endpoint}: {other}"
