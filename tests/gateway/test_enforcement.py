@@ -185,12 +185,18 @@ def test_a_crossing_budget_admits_the_call_that_crosses_it_and_then_none(gateway
     assert answer.status_code == 402
 
 
-def test_a_soft_budget_warns_and_never_refuses(gateway: Gateway, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_soft_budget_warns_once_and_never_refuses(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     key = gateway.new_key(max_budget=0.0001, budget_mode="soft")
-    for _ in range(3):
-        assert gateway.chat(key, max_tokens=20).status_code == 200
-    gateway.settled()
+    with caplog.at_level("WARNING", logger="outlay"):
+        for _ in range(3):
+            assert gateway.chat(key, max_tokens=20).status_code == 200
+            gateway.settled()
     assert gateway.journal.charged_nanos() == gateway.provider.bill.total_nanos > 100_000
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "100 % of budget" in warnings[0]
 
 
 def test_a_soft_budget_beside_a_hard_one_leaves_it_hard(gateway: Gateway) -> None:
