@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlay.cli.context import DatabaseOption, JsonOption, ProjectOption, project_of, read_ledger_of
-from outlay.cli.output import amount_cell, cell, make_table, print_json, print_table, time_text
+from outlay.cli.output import account_cell, amount_cell, cell, make_table, print_json, print_table, time_text
 
 if TYPE_CHECKING:
     from outlay.ledger.reports import Balance
@@ -54,7 +54,7 @@ def _print(found: list[Balance]) -> None:
         granted = f" +{amount_cell(balance.granted, balance.unit)}" if balance.granted else ""
         table.add_row(
             *([cell(balance.project)] if has_projects else []),
-            cell(balance.account),
+            account_cell(balance.account),
             cell(f"{_short_id(balance)} {balance.window} {balance.mode}"),
             limit + granted,
             amount_cell(balance.settled, balance.unit),

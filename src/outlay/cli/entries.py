@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlay.cli.context import DatabaseOption, JsonOption, ProjectOption, project_of, read_ledger_of
-from outlay.cli.output import cell, make_table, print_json, print_table, time_text
+from outlay.cli.output import account_cell, cell, make_table, print_json, print_table, time_text
 from outlay.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _print(found: list[Entry]) -> None:
             time_text(to_datetime(entry.at)),
             entry.kind,
             *([cell(entry.project)] if has_projects else []),
-            cell(f"{first} +{others}" if others > 0 else first),
+            account_cell(first, others),
             cell(entry.model),
             cell(None if entry.usd_nanos is None else usd_text(entry.usd_nanos)),
             cell(entry.tokens),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NONE = "–"
+_SHORT_HASH = 20
 
 
 def print_json(value: Any) -> None:
@@ -49,6 +50,13 @@ def cell(text: object) -> Any:
     from rich.text import Text
 
     return Text(NONE if text is None or text == "" else printable(str(text)))
+
+
+def account_cell(account: str, others: int = 0) -> Any:
+    """A table's cell for an account, and how many others there are; of a key only the start of its hash."""
+    kind, _, name = account.partition(":")
+    shown = f"key:{name[:12]}…" if kind == "key" and len(name) > _SHORT_HASH else account
+    return cell(f"{shown} +{others}" if others > 0 else shown)
 
 
 def printable(text: str) -> str:

@@ -15,7 +15,7 @@ from outlay.cli.context import (
     project_of,
     read_ledger_of,
 )
-from outlay.cli.output import cell, make_table, print_json, print_table, printable, time_text
+from outlay.cli.output import account_cell, cell, make_table, print_json, print_table, printable, time_text
 from outlay.errors import AlreadyResolvedError, InvalidValueError, ReservationNotFoundError
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _print(found: list[Entry]) -> None:
     for entry in found:
         table.add_row(
             printable(entry.id),
-            cell((entry.accounts or ("",))[0]),
+            account_cell((entry.accounts or ("",))[0]),
             cell(entry.model),
             _usd(entry),
             time_text(to_datetime(entry.admitted_at)),
