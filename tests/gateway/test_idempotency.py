@@ -163,6 +163,17 @@ def test_a_freed_key_is_free_after_a_restart_too(provider: FakeProvider, tmp_pat
         assert billed(gateway) == 1
 
 
+def test_an_answer_too_long_to_be_kept_is_not_sent_again_but_its_charge_is_told(gateway: Gateway) -> None:
+    gateway.provider.set({"output_tokens": 8_000})
+    first = chat(gateway, stream=True, max_tokens=8_000)
+    assert len(first.content) > 2**20
+    gateway.settled()
+    answer = chat(gateway, stream=True, max_tokens=8_000)
+    assert code(answer) == (409, "already_completed")
+    assert float(answer.json()["error"]["cost"]) == gateway.provider.bill.total_nanos / 1e9
+    assert billed(gateway) == 1
+
+
 def test_one_callers_key_is_not_anothers(gateway: Gateway) -> None:
     one, other = gateway.new_key(), gateway.new_key()
     assert chat(gateway, one).status_code == chat(gateway, other).status_code == 200

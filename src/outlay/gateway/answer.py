@@ -15,7 +15,7 @@ from outlay.errors import OutlayError
 from outlay.gateway import idempotency
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import Failure, anthropic_document, failure_of
-from outlay.gateway.idempotency import Stored
+from outlay.gateway.idempotency import Recording, Stored
 from outlay.gateway.meter import meter
 from outlay.providers.call import Piece, Reply
 from outlay.providers.request import Answer as Upstream
@@ -195,17 +195,16 @@ async def _send_whole(exchange: Exchange, status: int, headers: Headers, body: b
 async def _start(exchange: Exchange, status: int, headers: Headers) -> None:
     exchange.status = status
     if exchange.claimed is not None:
-        exchange.kept_headers, exchange.delivered = tuple(headers), []
+        exchange.kept_headers, exchange.delivered = tuple(headers), Recording()
     await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
 
 
 async def _deliver(exchange: Exchange, data: bytes, *, is_last: bool = False) -> None:
     """Hand bytes to the server; a caller that left gets no more of them."""
     if exchange.delivered is not None:
-        exchange.delivered.append(data)
+        exchange.delivered.add(data)
         if is_last and exchange.state != "voided":
-            pieces = tuple(exchange.delivered)
-            idempotency.finish(exchange, Stored(exchange.status, exchange.kept_headers, pieces))
+            idempotency.finish(exchange)
     if exchange.is_client_gone:
         return
     message = {"type": "http.response.body", "body": data, "more_body": not is_last}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from outlay.charging import Charge
 from outlay.domain.outcomes import Reserved
-from outlay.gateway.idempotency import Claimed
+from outlay.gateway.idempotency import Claimed, Recording
 from outlay.gateway.principal import Principal
 from outlay.gateway.services import Services
 from outlay.pricing.caps import Endpoint
@@ -131,7 +131,7 @@ class Exchange:
         self.status = 0
         self.is_client_gone = False
         self.is_plain = False
-        self.delivered: list[bytes] | None = None
+        self.delivered: Recording | None = None
         self.kept_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @property

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +46,27 @@ class Stored:
     def size(self) -> int:
         """Its bytes."""
         return sum(map(len, self.pieces))
+
+
+@dataclass(slots=True)
+class Recording:
+    """The body of an answer on its way out: all its pieces, or none once it is too long to be kept."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be sent again."""
+        return self.size <= _MOST_ANSWER_BYTES
+
+    def add(self, data: bytes) -> None:
+        """Take in the next piece."""
+        self.size += len(data)
+        if self.is_whole:
+            self.pieces.append(data)
+        else:
+            self.pieces.clear()
 
 
 @dataclass(slots=True)
@@ -88,9 +109,9 @@ class Replays:
         self._claims[claimed.name] = claimed
 
     def finish(self, claimed: Claimed, stored: Stored | None) -> None:
-        """The request came to its end: keep its answer, if it is not too long."""
+        """The request came to its end: keep its answer, if there is one to keep."""
         claimed.is_done, claimed.done_at = True, self._clock()
-        if stored is not None and stored.size <= _MOST_ANSWER_BYTES:
+        if stored is not None:
             claimed.stored = stored
             self._bytes += stored.size
         self._claims.move_to_end(claimed.name)
@@ -172,10 +193,15 @@ def release(exchange: Exchange) -> None:
         exchange.claimed = None
 
 
-def finish(exchange: Exchange, stored: Stored | None) -> None:
-    """The request may have been billed: its key is used up."""
-    if exchange.claimed is not None and not exchange.claimed.is_done:
-        exchange.services.replays.finish(exchange.claimed, stored)
+def finish(exchange: Exchange) -> None:
+    """The request may have been billed: its key is used up, and what was delivered is kept."""
+    claimed, delivered = exchange.claimed, exchange.delivered
+    if claimed is None or claimed.is_done:
+        return
+    stored = None
+    if delivered is not None and delivered.is_whole:
+        stored = Stored(exchange.status, exchange.kept_headers, tuple(delivered.pieces))
+    exchange.services.replays.finish(claimed, stored)
 
 
 def _repeat(exchange: Exchange, first: Claimed, wanted: Claimed) -> Stored:
