@@ -13,6 +13,7 @@ import pytest
 from gateways import CREDENTIAL, DEMO_RATE, HELLO, Gateway, a_budget, run_gateway, usd_budget
 
 from outlay.domain.budgets import Budget
+from outlay.domain.commands import PutBudget
 from outlay.gateway.accounts import make_account
 from outlay.gateway.config import PROJECT
 from outlay.gateway.records import Record, TeamRecord, UserRecord
@@ -76,16 +77,18 @@ def call(gateway: Gateway, level: str) -> Any:
         return client.post("/v1/chat/completions", json={**body, "metadata": {"tags": ["summer"]}})
 
 
-@pytest.mark.parametrize("level", LEVELS)
 def test_each_level_alone_refuses_and_the_others_stay_untouched(
-    provider: FakeProvider, tmp_path: Path, level: str
+    provider: FakeProvider, tmp_path: Path
 ) -> None:
-    budgets = [stated(each, TINY if each == level else ENOUGH) for each in LEVELS]
-    with with_budgets(provider, tmp_path, *budgets) as gateway:
-        answer = call(gateway, level)
-        assert answer.status_code == 402
-        assert answer.json()["error"]["account"] == level
-        assert set(spent(gateway).values()) <= {0}
+    budgets = {level: stated(level, ENOUGH) for level in LEVELS}
+    with with_budgets(provider, tmp_path, *budgets.values()) as gateway:
+        for level, budget in budgets.items():
+            gateway.services.ledger.execute(PutBudget(stated(level, TINY)))
+            answer = call(gateway, level)
+            gateway.services.ledger.execute(PutBudget(budget))
+            assert answer.status_code == 402, level
+            assert answer.json()["error"]["account"] == level
+            assert set(spent(gateway).values()) == {0}
         assert provider.requests == []
 
 
