@@ -97,8 +97,20 @@ def test_no_header_of_the_providers_reaches_the_caller(gateway: Gateway) -> None
     assert {"server", "date", "set-cookie"}.isdisjoint(headers)
 
 
-def test_a_header_that_is_there_twice_is_refused(gateway: Gateway) -> None:
-    twice = [(b"idempotency-key", b"a"), (b"idempotency-key", b"b")]
+@pytest.mark.parametrize(
+    "name",
+    [
+        "idempotency-key",
+        "x-outlay-customer",
+        "x-litellm-end-user-id",
+        "x-outlay-tags",
+        "x-litellm-tags",
+        "anthropic-version",
+        "anthropic-beta",
+    ],
+)
+def test_a_header_that_is_there_twice_is_refused(gateway: Gateway, name: str) -> None:
+    twice = [(name.encode(), b"a"), (name.encode(), b"b")]
     with gateway.http() as client:
         answer = client.post(
             "/v1/chat/completions",
@@ -106,7 +118,7 @@ def test_a_header_that_is_there_twice_is_refused(gateway: Gateway) -> None:
             headers=[*client.headers.raw, *twice],
         )
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "idempotency-key"
+    assert answer.json()["error"]["param"] == name
 
 
 @pytest.mark.parametrize("value", ["beta one; drop", "b" * 1001, "a\tb"])

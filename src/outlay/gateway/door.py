@@ -14,9 +14,21 @@ from outlay.gateway.failures import GatewayError
 from outlay.gateway.services import Services
 from outlay.gateway.telling import turn_away
 from outlay.pricing.caps import Endpoint
+from outlay.providers.wires.anthropic import PASSED_HEADERS
 
 _SINGLE: Final = frozenset(
-    {b"authorization", b"x-api-key", b"x-litellm-api-key", b"idempotency-key", b"content-length"}
+    {
+        b"authorization",
+        b"x-api-key",
+        b"x-litellm-api-key",
+        b"idempotency-key",
+        b"content-length",
+        b"x-outlay-customer",
+        b"x-litellm-end-user-id",
+        b"x-outlay-tags",
+        b"x-litellm-tags",
+        *(name.encode() for name in PASSED_HEADERS),
+    }
 )
 """Headers that must not be there twice: who reads the first and who reads the last would differ."""
 
