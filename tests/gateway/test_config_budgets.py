@@ -146,6 +146,9 @@ def test_counts_and_an_id_of_ones_own(tmp_path: Path) -> None:
         ("{limit: 1}", "[0].account is missing: a budget needs an account and a limit"),
         ("{account: global}", "[0].limit is missing"),
         ("{account: ada, limit: 1}", "[0].account must be `global` or `KIND:NAME`"),
+        ("{account: 'key:laptop', limit: 1}", "[0].account must name a key by its hash"),
+        ("{account: 'key:sk-0123456789abcdef', limit: 1}", "[0].account must name a key by its hash"),
+        ("{account: 'provider:acme', limit: 1}", "[0].account names no provider"),
         ("{account: global, limit: -1}", "[0].limit must not be negative"),
         ("{account: global, limit: 1.5, unit: tokens}", "[0].limit must be a whole number from 0"),
         ("{account: global, limit: 1, unit: euro}", "[0].unit must be one of usd, tokens, requests"),
@@ -165,6 +168,15 @@ def test_counts_and_an_id_of_ones_own(tmp_path: Path) -> None:
 def test_a_bad_budget_is_refused_by_its_path(tmp_path: Path, entry: str, message: str) -> None:
     told = problem(tmp_path, f"outlay: {{budgets: [{entry}]}}")
     assert told.startswith(f"config.yaml: outlay.budgets{message}")
+
+
+def test_the_secret_of_a_key_is_not_told_when_it_is_refused(tmp_path: Path) -> None:
+    told = problem(tmp_path, "outlay: {budgets: [{account: 'key:sk-0123456789abcdef', limit: 1}]}")
+    assert "0123456789abcdef" not in told
+
+
+def test_budgets_of_a_provider_go_by_any_of_its_names(tmp_path: Path) -> None:
+    assert own(tmp_path, "{account: 'provider:x-ai', limit: 1}").account == "provider:xai"
 
 
 def test_two_budgets_with_one_id_are_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from outlay.gateway.config import PROJECT
 from outlay.gateway.config_section import Section
 from outlay.gateway.config_values import read_whole
 from outlay.gateway.durations import litellm_window
+from outlay.gateway.keys import is_hash
 from outlay.providers.catalogue import known_provider
 
 _MINUTE: Final = Window.parse("1m")
@@ -126,7 +127,7 @@ def _own_budget(section: Section, zone: str) -> Budget | None:
     for name in ("account", "limit"):
         if not section.has(name):
             section.refuse(name, "is missing: a budget needs an account and a limit")
-    account = section.take_as("account", check_account_id)
+    account = section.take_as("account", _account)
     unit: Unit = section.take_choice("unit", UNITS) or "usd"
     limit = section.take_as("limit", lambda value, field: _amount(value, field, unit))
     text = section.take("window")
@@ -139,6 +140,22 @@ def _own_budget(section: Section, zone: str) -> Budget | None:
         return None
     id = given or "/".join(["config", account, unit, window.text, *sorted({*models, *providers})])
     return _checked(section, Budget(PROJECT, id, account, unit, limit, window, mode, models, providers))
+
+
+def _account(value: object, field: str) -> str:
+    """The account's id. Nobody would ever call on one that is misnamed, and the budget would hold nothing."""
+    account = check_account_id(value, field)
+    kind, _, name = account.partition(":")
+    if kind == "key" and not is_hash(name):  # it may be a secret: it is not told
+        raise InvalidValueError(
+            f"{field} must name a key by its hash, key:HASH, which `outlay key info` shows as its id"
+        )
+    if kind == "provider":
+        try:
+            return f"provider:{known_provider(name).id}"
+        except InvalidValueError as error:
+            raise InvalidValueError(f"{field} names no provider: {error.message}") from None
+    return account
 
 
 def _checked(section: Section, budget: Budget) -> Budget | None:

@@ -179,6 +179,11 @@ def existing_key(reader: Reader, id: str) -> Account:
     return account
 
 
+def is_hash(text: str) -> bool:
+    """Whether a text may be a key's hash."""
+    return _HASH.fullmatch(text) is not None
+
+
 def key_id(given: object) -> str:
     """Give a key's account from what somebody names it by: its secret, or its hash.
 
@@ -186,7 +191,7 @@ def key_id(given: object) -> str:
         InvalidValueError: it is neither text of a key nor a hash.
     """
     text = check_name(given, "key")
-    return f"key:{text}" if _HASH.fullmatch(text) else key_account(text)
+    return f"key:{text}" if is_hash(text) else key_account(text)
 
 
 def key_of_alias(reader: Reader, alias: str) -> str | None:
