@@ -46,8 +46,8 @@ def _price_unknown(exchange: Exchange, refusal: Refusal) -> GatewayError:
     return GatewayError(
         403,
         "price_unknown",
-        f"No price is known for {name}, and the budget {refusal.budget_id} applies: ask the operator to add "
-        f"input_cost_per_token and output_cost_per_token to the deployment, or {name!r} to outlay.prices "
+        f"No price is known for {name}, and the budget {_shown_budget(refusal)} applies: ask the operator to "
+        f"add input_cost_per_token and output_cost_per_token to the deployment, or {name!r} to outlay.prices "
         "(`free: true` for a local model).",
         param="model",
         facts={"budget": refusal.budget_id, "account": refusal.account},

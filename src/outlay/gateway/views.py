@@ -31,7 +31,7 @@ View = Callable[[Request], Awaitable[Response]]
 def view_routes(services: Services, posted: Sequence[str]) -> list[Route]:
     """Make the routes. Health is open to all; the metrics are an administrator's, the models any key's.
 
-    At the paths of `posted`, where calls are posted, another method is told so.
+    A method that a path does not take is told so, at those of `posted` too, where calls are posted.
     """
 
     async def alive(_: Request) -> Response:
@@ -59,11 +59,14 @@ def view_routes(services: Services, posted: Sequence[str]) -> list[Route]:
             )
         return JSONResponse(found[0])
 
-    async def unposted(request: Request) -> Response:
-        message = f"{request.url.path} takes POST, not {request.method}."
-        headers = {"allow": "POST"}
+    async def untaken(request: Request) -> Response:
+        path, allowed = request.url.path, "POST" if request.url.path in posted else "GET"
         raise GatewayError(
-            405, "invalid_request_error", message, error_code="method_not_allowed", headers=headers
+            405,
+            "invalid_request_error",
+            f"{path[:200]} takes {allowed}, not {request.method}.",
+            error_code="method_not_allowed",
+            headers={"allow": allowed},
         )
 
     views: list[tuple[str, View]] = [
@@ -77,8 +80,8 @@ def view_routes(services: Services, posted: Sequence[str]) -> list[Route]:
         ("/models/{model:path}", model),
     ]
     routes = [Route(path, _answered(view), methods=["GET"]) for path, view in views]
-    others = ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"]
-    return [*routes, *(Route(path, _answered(unposted), methods=others) for path in posted)]
+    paths = [*posted, *(path for path, _ in views)]
+    return [*routes, *(Route(path, _answered(untaken), methods=[]) for path in paths)]  # []: whatever else
 
 
 def _answered(view: View) -> View:

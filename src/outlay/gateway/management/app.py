@@ -25,6 +25,7 @@ from outlay.gateway.management.users import add_user_routes
 from outlay.gateway.services import Services
 
 _ROUTES: Final = (add_key_routes, add_user_routes, add_team_routes, add_member_routes, add_customer_routes)
+_INVALID: Final = "invalid_request_error"
 
 
 def make_management_app(services: Services) -> FastAPI:
@@ -71,11 +72,12 @@ async def _on_http(request: Request, error: Exception) -> Response:
     """What the router itself answers: 404 and 405."""
     assert isinstance(error, HTTPException)  # noqa: S101 # it is registered for these
     path = request.url.path[:200]
-    type, message = {
-        404: ("not_found", f"There is no route {path}: see /docs."),
-        405: ("method_not_allowed", f"{path} does not take {request.method}: see /docs."),
-    }.get(error.status_code, ("invalid_request_error", str(error.detail)))
-    return _answer(failure_of(GatewayError(error.status_code, type, message, headers=error.headers)))
+    type, code, message = {
+        404: ("not_found", "not_found", f"There is no route {path}: see /docs."),
+        405: (_INVALID, "method_not_allowed", f"{path} does not take {request.method}: see /docs."),
+    }.get(error.status_code, (_INVALID, _INVALID, str(error.detail)))
+    failure = GatewayError(error.status_code, type, message, error_code=code, headers=error.headers)
+    return _answer(failure_of(failure))
 
 
 async def _on_fault(_: Request, __: Exception) -> Response:
@@ -90,9 +92,9 @@ def _invalid(problem: dict[str, Any]) -> GatewayError:
         "extra_forbidden": "is not a field of this request: leave it out",
     }.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     if not field:  # what the whole body is not; it begins with the field's name
-        return GatewayError(400, "invalid_request_error", f"{what}.", param=_named(what))
+        return GatewayError(400, _INVALID, f"{what}.", param=_named(what))
     message = f"{field} {what}." if problem["type"] in ("missing", "extra_forbidden") else f"{field}: {what}."
-    return GatewayError(400, "invalid_request_error", message, param=field)
+    return GatewayError(400, _INVALID, message, param=field)
 
 
 def _named(what: str) -> str | None:
