@@ -121,6 +121,15 @@ def test_a_header_that_is_there_twice_is_refused(gateway: Gateway, name: str) ->
     assert answer.json()["error"]["param"] == name
 
 
+@pytest.mark.parametrize("path", ["/v1/models", "/metrics", "/key/info", "/v1/balances"])
+def test_a_key_that_is_there_twice_opens_nothing(gateway: Gateway, path: str) -> None:
+    key = f"Bearer {gateway.master_key}".encode()
+    with gateway.http() as client:
+        answer = client.get(path, headers=[(b"authorization", b"Bearer sk-other"), (b"authorization", key)])
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "authorization"
+
+
 @pytest.mark.parametrize("value", ["beta one; drop", "b" * 1001, "a\tb"])
 def test_a_header_that_cannot_be_passed_on_is_refused_by_name(gateway: Gateway, value: str) -> None:
     body: dict[str, Any] = {"model": "claude-sonnet-4-6", "max_tokens": 5, "messages": HELLO}

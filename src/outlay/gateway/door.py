@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
@@ -12,25 +11,9 @@ from outlay.gateway.answer import refuse
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
 from outlay.gateway.services import Services
+from outlay.gateway.single_headers import refusal_of_doubled
 from outlay.gateway.telling import turn_away
 from outlay.pricing.caps import Endpoint
-from outlay.providers.wires.anthropic import PASSED_HEADERS
-
-_SINGLE: Final = frozenset(
-    {
-        b"authorization",
-        b"x-api-key",
-        b"x-litellm-api-key",
-        b"idempotency-key",
-        b"content-length",
-        b"x-outlay-customer",
-        b"x-litellm-end-user-id",
-        b"x-outlay-tags",
-        b"x-litellm-tags",
-        *(name.encode() for name in PASSED_HEADERS),
-    }
-)
-"""Headers that must not be there twice: who reads the first and who reads the last would differ."""
 
 
 class Door:
@@ -52,8 +35,8 @@ class Door:
         if metrics.in_flight >= services.config.limits.max_concurrency:
             await turn_away(exchange, _too_many(services.config.limits.max_concurrency))
             return
-        if len(headers) != len(given) and (name := _doubled(given)):
-            await turn_away(exchange, _ambiguous(name))
+        if len(headers) != len(given) and (refusal := refusal_of_doubled(given)) is not None:
+            await turn_away(exchange, refusal)
             return
         metrics.in_flight += 1
         try:
@@ -65,17 +48,6 @@ class Door:
             exchange.is_client_gone = True
         finally:
             metrics.in_flight -= 1
-
-
-def _doubled(given: list[tuple[bytes, bytes]]) -> str:
-    names = [name for name, _ in given if name in _SINGLE]
-    return next((name.decode() for name in names if names.count(name) > 1), "")
-
-
-def _ambiguous(name: str) -> GatewayError:
-    return GatewayError(
-        400, "invalid_request_error", f"The header {name} is there twice: send it once.", param=name
-    )
 
 
 def _stopping() -> GatewayError:

@@ -18,6 +18,7 @@ from outlay.gateway.failures import GatewayError, failure_of
 from outlay.gateway.metrics import CONTENT_TYPE
 from outlay.gateway.principal import Principal
 from outlay.gateway.services import Services
+from outlay.gateway.single_headers import refusal_of_doubled
 
 log = logging.getLogger("outlay")
 
@@ -98,7 +99,10 @@ def _answered(view: View) -> View:
 
 
 def _principal(services: Services, request: Request) -> Principal:
-    return services.keyring.authenticate(dict(request.headers.raw))
+    headers = request.headers.raw
+    if (refusal := refusal_of_doubled(headers)) is not None:
+        raise refusal
+    return services.keyring.authenticate(dict(headers))
 
 
 async def _readiness(services: Services) -> Response:

@@ -6,7 +6,7 @@ Every route is a `GuardedRoute`; a handler asks for its `Caller`, and whether so
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
@@ -20,20 +20,21 @@ from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.json_body import with_json
 from outlay.gateway.principal import Principal
 from outlay.gateway.records import KeyRecord
-
-_KEY_HEADERS: Final = frozenset({b"authorization", b"x-api-key", b"x-litellm-api-key"})
+from outlay.gateway.single_headers import refusal_of_doubled
 
 
 def authorise(request: Request, path: str) -> Principal:
     """Find who calls the route declared as `path`, and whether they may. It blocks: the database is read.
 
     Raises:
-        GatewayError: 401; 400 for two keys in one kind of header; 403 for a role, or a key with
+        GatewayError: 401; 400 for a header that stands twice; 403 for a role, or a key with
             `allowed_routes`, that may not call it.
     """
     catalogue: Catalogue = request.app.state.catalogue
-    _check_single(request)
-    principal = catalogue.services.keyring.authenticate(dict(request.scope["headers"]))
+    headers = request.scope["headers"]
+    if (refusal := refusal_of_doubled(headers)) is not None:
+        raise refusal
+    principal = catalogue.services.keyring.authenticate(dict(headers))
     if principal.role not in ACCESS.get(f"{request.method} {path}", frozenset()):
         raise forbidden(f"This key may not call {path}: ask an administrator.")
     if not may_call(principal.allowed_routes, path):
@@ -107,15 +108,6 @@ def may_call(allowed_routes: Iterable[str], path: str) -> bool:
         each in ("management_routes", path) or (each.endswith("/*") and path.startswith(each[:-1]))
         for each in allowed
     )
-
-
-def _check_single(request: Request) -> None:
-    """Of a header that stands twice, one reader takes the first and another the last: whose key is it?"""
-    names = [name for name, _ in request.scope["headers"] if name in _KEY_HEADERS]
-    for name in names:
-        if names.count(name) > 1:
-            message = f"The header {name.decode()} is there twice: send it once."
-            raise GatewayError(400, "invalid_request_error", message, param=name.decode())
 
 
 def _check_query(request: Request, known: frozenset[str]) -> None:
