@@ -165,7 +165,7 @@ def test_sigterm_with_a_provider_that_hangs_ends_at_the_deadline_and_keeps_the_h
 def test_killed_under_load_it_has_charged_all_that_was_billed_and_no_limit_is_broken(
     serve: ServeProcess, provider: FakeProvider, journal: Journal
 ) -> None:
-    limit = 0.01
+    limit = 0.02  # the killed calls hold some of it until they expire
     key = new_key(serve, max_budget=limit)
     provider.set({"delay_seconds": 0.01})
     is_over = threading.Event()
@@ -188,7 +188,8 @@ def test_killed_under_load_it_has_charged_all_that_was_billed_and_no_limit_is_br
         ):
             loads = [pool.submit(load, client) for _ in range(8)]
             try:
-                eventually(lambda: statuses.count(200) >= enough)
+                eventually(lambda: statuses.count(200) >= enough or all(each.done() for each in loads))
+                assert statuses.count(200) >= enough, (statuses, serve.log.read_text()[-3000:])
                 end()
             finally:
                 is_over.set()
@@ -198,9 +199,11 @@ def test_killed_under_load_it_has_charged_all_that_was_billed_and_no_limit_is_br
     run(20, serve.kill)
     serve.start()
     run(40, is_over.set)
-    while (answer := chat(serve, key)).status_code == 200:
-        assert provider.bill.total_nanos <= limit * 1e9
-    assert answer.status_code in (402, 429)
+    with httpx.Client(base_url=serve.root_url, headers={"authorization": f"Bearer {key}"}) as client:
+        body = {"model": "demo", "messages": HELLO, "max_tokens": 5}
+        while (status := client.post(CHAT, json=body).status_code) == 200:
+            assert provider.bill.total_nanos <= limit * 1e9
+    assert status in (402, 429)
     provider.wait_until(lambda it: it.bill.serving == 0)
     journal.expire()
     assert provider.bill.total_nanos <= journal.charged_nanos() <= limit * 1e9
