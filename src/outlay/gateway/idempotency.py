@@ -11,7 +11,7 @@ The reservation's id is made of the key, so that the ledger knows it after a res
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
@@ -31,6 +31,8 @@ KEPT_SECONDS: Final = 600.0
 _LONGEST_KEY: Final = 255
 _MOST_BYTES: Final = 64 * 2**20
 _MOST_ANSWER_BYTES: Final = 2**20
+_CLAIM_BYTES: Final = 1024
+"""About what a key takes in memory beside its answer."""
 _MOST_TRIES: Final = 1_000
 
 
@@ -45,7 +47,7 @@ class Stored:
     @property
     def size(self) -> int:
         """Its bytes."""
-        return sum(map(len, self.pieces))
+        return sum(map(len, self.pieces)) + sum(len(name) + len(value) for name, value in self.headers)
 
 
 @dataclass(slots=True)
@@ -90,13 +92,19 @@ class Claimed:
         """The id of the reservation of this attempt."""
         return f"{self.name}-{self.attempt}"
 
+    @property
+    def size(self) -> int:
+        """About the bytes that it takes in memory."""
+        return _CLAIM_BYTES + (0 if self.stored is None else self.stored.size)
+
 
 class Replays:
     """The keys in use and the answers kept, in memory."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._claims: OrderedDict[str, Claimed] = OrderedDict()
+        self._claims: dict[str, Claimed] = {}
+        self._done: deque[Claimed] = deque()  # the oldest first
         self._bytes = 0
 
     def get(self, name: str) -> Claimed | None:
@@ -110,26 +118,21 @@ class Replays:
 
     def finish(self, claimed: Claimed, stored: Stored | None) -> None:
         """The request came to its end: keep its answer, if there is one to keep."""
-        claimed.is_done, claimed.done_at = True, self._clock()
-        if stored is not None:
-            claimed.stored = stored
-            self._bytes += stored.size
-        self._claims.move_to_end(claimed.name)
+        claimed.is_done, claimed.done_at, claimed.stored = True, self._clock(), stored
+        self._done.append(claimed)
+        self._bytes += claimed.size
 
     def release(self, claimed: Claimed) -> None:
-        """The request was not billed: the key may be used again."""
+        """The claim counts no more: the request was not billed, or is long over."""
         if self._claims.get(claimed.name) is claimed:
             del self._claims[claimed.name]
 
     def _forget_old(self) -> None:
         ended = self._clock() - KEPT_SECONDS
-        for name, claimed in list(self._claims.items()):
-            if not claimed.is_done:
-                continue
-            if claimed.done_at > ended and self._bytes <= _MOST_BYTES:
-                break
-            self._bytes -= 0 if claimed.stored is None else claimed.stored.size
-            del self._claims[name]
+        while self._done and (self._done[0].done_at <= ended or self._bytes > _MOST_BYTES):
+            oldest = self._done.popleft()
+            self._bytes -= oldest.size
+            self.release(oldest)
 
 
 def claim(exchange: Exchange) -> Stored | None:
