@@ -68,7 +68,7 @@ class Keyring:
         account = f"key:{digest.hex()}"
         if self._master and hmac.compare_digest(digest, self._master):
             return Principal(account, (account,), 2**62, "admin", alias="master")
-        if not is_fresh and (kept := self._kept.get(account)) is not None:
+        if not is_fresh and (kept := self._kept.get(account)) is not None and self._is_good(kept):
             return self._unexpired(kept)
         return self.read(account)
 
@@ -81,6 +81,16 @@ class Keyring:
             self._kept.clear()
         self._kept[account] = principal
         return self._unexpired(principal)
+
+    def _is_good(self, kept: Principal) -> bool:
+        """Whether the ledger would tell of a change, or there was none.
+
+        It tells of those of the accounts it reserves on: a user is not above a team's key.
+        """
+        if kept.team_id is None or kept.user_id is None or self._is_user_on_team_keys:
+            return True
+        with self._ledger.read() as reader:
+            return reader.catalogue_version() == kept.version
 
     def _unexpired(self, principal: Principal) -> Principal:
         if principal.expires_at is not None and self._clock.wall() >= principal.expires_at:
