@@ -178,15 +178,16 @@ class Call:
             await self._held.void(reason)
 
     async def _end(self, reading: Reading, key: str | None) -> None:
-        """Settle what came whole or with a usage; what broke off without one stays held."""
+        """Settle what came to its end; what broke off, or failed without a usage, stays held."""
         name = self._plan.target.provider.name
         failure: ProviderError | None = reading.failure(name)
-        if reading.claim is None and failure is None and not reading.is_complete:
+        if failure is None and not reading.is_complete:
             failure = ProviderConnectionError(
-                f"{name} ended its stream without an end mark or a usage. It may have been billed.",
+                f"{name} ended its stream without an end mark. It may have been billed.",
                 is_unknown_outcome=True,
             )
-        if failure is None or reading.claim is not None:
+        is_over = reading.is_complete or reading.error is not None  # else the usage is only that so far
+        if failure is None or (reading.claim is not None and is_over):
             await self._settle(reading, key)
         if failure is not None:
             raise failure

@@ -99,7 +99,8 @@ def _metered(
 ) -> Metered:
     window = book.context_window(provider, model)
     answers = max(1, bound.output_multiplier if bound else 1)
-    is_seen = target.provider.quirks.is_reasoning_streamed or not book.is_reasoning(provider, model)
+    is_shown = target.provider.quirks.is_reasoning_streamed or not book.is_reasoning(provider, model)
+    is_seen = is_shown and not reading.malformed  # what could not be read may have been text
     most = ABSURD if window is None else 2 * window * answers
 
     def metered(counted: Usage | None) -> Metered:

@@ -72,9 +72,9 @@ def _failure(exchange: Exchange) -> ProviderError | None:
     reading, name = exchange.reading, exchange.route.target.provider.name
     assert reading is not None  # noqa: S101 # just set
     failure: ProviderError | None = reading.failure(name)
-    if failure is None and not reading.is_complete and not _is_claimed(exchange):
+    if failure is None and not reading.is_complete:
         failure = ProviderConnectionError(
-            f"{name} ended its stream without an end mark or a usage. It may have been billed.",
+            f"{name} ended its stream without an end mark. It may have been billed.",
             is_unknown_outcome=True,
         )
     return failure
@@ -99,8 +99,11 @@ async def _arrived(exchange: Exchange, error: ProviderError | InvalidValueError 
 
 
 def _is_claimed(exchange: Exchange) -> bool:
-    """Whether the provider said what the answer used. Anthropic's streams begin with the input alone."""
+    """Whether the provider said what the whole answer used, not only what it used so far.
+
+    An error that comes behind a usage ends the answer too, but for Anthropic's, whose streams begin with one.
+    """
     reading = exchange.reading
     if reading is None or reading.claim is None:
         return False
-    return exchange.endpoint != "messages" or reading.is_complete
+    return reading.is_complete or (reading.error is not None and exchange.endpoint != "messages")
