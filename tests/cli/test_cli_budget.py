@@ -51,6 +51,27 @@ def test_a_budget_of_a_key_goes_by_its_alias_and_counts_for_that_key(outlay: Com
     assert [type(outcome) for outcome in outcomes] == [Reserved, Refusal]
 
 
+def test_what_a_key_spent_is_found_by_its_alias_and_by_what_tables_show_of_its_id(
+    outlay: CommandLine,
+) -> None:
+    with outlay.ledger() as ledger:
+        key = make_key(ledger, {"key_alias": "web", "max_budget": 1}, by="test").account
+        ledger.execute(Record("gateway", "r1", (key,), USD // 2))
+    for name in ("key:web", key[:16], f"{key[:16]}…", key):
+        (balance,) = outlay("balance", "--account", name, "--json").json["balances"]
+        assert (balance["account"], balance["settled"]) == (key, "0.5")
+        (entry,) = outlay("entries", "--account", name, "--json").json["entries"]
+        assert entry["accounts"] == [key]
+    for command in ("balance", "entries"):
+        told = outlay(command, "--account", "key:nobody")
+        assert (told.code, "there is no key 'nobody'" in told.err) == (2, True)
+
+
+def test_an_hour_may_be_said_in_a_word(outlay: CommandLine) -> None:
+    set_ = outlay("budget", "set", "user:ada", "5", "hourly")
+    assert set_.out == "user:ada/usd-1h: $5 usd, 1h, hard\n"
+
+
 def test_setting_it_again_changes_the_limit_and_keeps_what_was_spent(outlay: CommandLine) -> None:
     assert outlay("budget", "set", "user:ada", "5", "30d").code == 0
     outlay.execute(Record("gateway", "r1", ("user:ada",), 2 * USD))

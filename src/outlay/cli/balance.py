@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlay.cli.context import DatabaseOption, JsonOption, ProjectOption, project_of, read_ledger_of
+from outlay.cli.keys import named_account
 from outlay.cli.output import account_cell, amount_cell, cell, make_table, print_json, print_table, time_text
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ def show_balances(
     """
     from outlay.ledger.reports import balances
 
+    only = project_of(context, project)
     with read_ledger_of(context, database) as reader:
-        found = balances(reader, project_of(context, project), account)
+        found = balances(reader, only, named_account(reader, account, only))
     if is_json:
         print_json({"balances": [balance.to_json() for balance in found]})
     elif not found:

@@ -45,7 +45,8 @@ def set_budget(
     ],
     limit: Annotated[str, typer.Argument(metavar="LIMIT", help="USD, such as 5 or 0.05; else a count.")],
     window: Annotated[
-        str, typer.Argument(metavar="WINDOW", help="daily, weekly, monthly …, 36h, 30d, 1mo …, or total.")
+        str,
+        typer.Argument(metavar="WINDOW", help="hourly, daily, weekly, monthly …, 36h, 30d, 1mo …, or total."),
     ],
     unit: Annotated[str, typer.Option(metavar="UNIT", help="usd, tokens, requests or concurrency.")] = "usd",
     mode: Annotated[str, typer.Option(metavar="MODE", help="hard, crossing or soft.")] = "hard",
@@ -78,7 +79,7 @@ def set_budget(
     with open_ledger_of(context, database, is_made=True) as ledger:
         with ledger.read() as reader:
             owner = _account(reader, account, into)
-            name = id or _id(owner, unit, window, names)
+            name = id or _id(owner, unit, rule.text, names)
             budget = _budget(reader, into, name, owner, unit, amount, rule, mode, names)
         ledger.execute(PutBudget(budget, operator(), is_anchor_kept=True))
     typer.echo(f"{printable(name)}: {amount_cell(amount, budget.unit)} {budget.unit}, {rule.text}, {mode}")
@@ -220,7 +221,7 @@ def _limit(text: str, unit: str) -> int:
 def _window(text: str, zone: str) -> Window:
     from outlay.domain.windows import Window
 
-    return Window.parse(text, zone=zone, field="WINDOW")
+    return Window.parse("1h" if text == "hourly" else text, zone=zone, field="WINDOW")
 
 
 def _to_json(budget: Budget) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlay.cli.context import DatabaseOption, JsonOption, ProjectOption, project_of, read_ledger_of
+from outlay.cli.keys import named_account
 from outlay.cli.output import account_cell, cell, make_table, print_json, print_table, time_text
 from outlay.errors import InvalidValueError
 
@@ -49,11 +50,12 @@ def show_entries(
     from outlay.ledger.store import EntryFilter
 
     kinds = _check_kinds(kind or [])
+    only = project_of(context, project)
     with read_ledger_of(context, database) as reader:
         now = reader.now()
         wanted = EntryFilter(
-            project_of(context, project),
-            account,
+            only,
+            named_account(reader, account, only),
             model,
             tag,
             kinds,

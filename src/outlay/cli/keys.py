@@ -216,6 +216,21 @@ def find_key(reader: Reader, key: str) -> Account:
     return existing_key(reader, account or key_id(key))
 
 
+def named_account(reader: Reader, given: str | None, project: str | None) -> str | None:
+    """The account that `--account` names; a key by its alias, or by what a table shows of its id, too.
+
+    Raises:
+        InvalidValueError: there is no such key, or several begin so.
+    """
+    from outlay.gateway.config import PROJECT
+    from outlay.gateway.keys import is_hash
+
+    kind, _, name = (given or "").partition(":")
+    if kind != "key" or project not in (None, PROJECT) or is_hash(name):
+        return given
+    return find_key(reader, name.removesuffix("…")).id
+
+
 def _zone_of(reader: Reader, account: str) -> str:
     """The zone in which the key's days began so far, so that they go on."""
     from outlay.gateway.config import PROJECT
