@@ -189,3 +189,12 @@ def test_more_requests_than_the_gateway_takes_at_once_are_told_to_come_again(
         assert client.get("/health/liveness").status_code == 200
         provider.release()
         assert first.result(10).status_code == 200
+
+
+def test_a_body_of_millions_of_lists_is_refused_before_it_is_read(gateway: Gateway) -> None:
+    body = b'{"model": "demo", "messages": [' + b",".join([b"[]"] * 300_000) + b"]}"
+    with gateway.http() as client:
+        answer = client.post("/v1/chat/completions", content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "request_too_complex"
+    assert gateway.provider.bill.total_nanos == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Final
 
 from outlay.errors import InvalidAmountError
@@ -56,6 +57,7 @@ def usd_float(nanos: int) -> float:
     return nanos / NANOS_PER_USD
 
 
+@lru_cache(maxsize=4096)
 def usd_text(nanos: int) -> str:
     """Give nanos as an exact decimal string of USD, without trailing zeros: 1_500_000_000 → "1.5"."""
     sign = "-" if nanos < 0 else ""

@@ -23,8 +23,8 @@ class Reserved(NamedTuple):
 
     `output_cap` is the granted number of output tokens per answer. `remaining_nanos` is what the tightest
     usd budget has left after this hold, None without one. `is_limited` says that a budget that can refuse
-    counts its money or its tokens, so that the cap must be obeyed. `first_budget` has the settled nanos and the
-    limit of the first usd budget of the command's first account. A repeat says neither.
+    counts its money or its tokens, so that the cap must be obeyed. `first_budget` has the settled nanos and
+    the limit of the first usd budget of the command's first account. A repeat says neither.
     """
 
     reservation_id: str

@@ -21,6 +21,8 @@ _LINGER_SECONDS: Final = 5.0
 _MOST_MANAGED_BYTES: Final = 4 * 2**20
 _AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
 _AS_STEPS: Final = bytes.maketrans(b"[]", b"\x01\xff")
+_MOST_PARTS: Final = 200_000
+"""Lists and objects, and brackets in texts: millions of them would take seconds to read, for all callers."""
 _PIECE_BYTES: Final = 4096
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
@@ -139,12 +141,20 @@ def _too_large(limits: Limits) -> GatewayError:
 
 
 def check_depth(data: bytes, max_depth: int) -> None:
-    """Check that JSON does not nest too deep, before anything reads it.
+    """Check that JSON does not nest too deep, nor has too many parts, before anything reads it.
 
     Raises:
         GatewayError: 400; it does.
     """
-    if data.count(b"[") + data.count(b"{") > max_depth and _depth(data, max_depth) > max_depth:
+    brackets = data.count(b"[") + data.count(b"{")
+    if brackets > _MOST_PARTS:
+        raise GatewayError(
+            400,
+            "invalid_request_error",
+            f"The request's body has more than {_MOST_PARTS:,} brackets: send less at once.",
+            error_code="request_too_complex",
+        )
+    if brackets > max_depth and _depth(data, max_depth) > max_depth:
         raise GatewayError(
             400,
             "invalid_request_error",

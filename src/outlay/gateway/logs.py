@@ -41,7 +41,7 @@ class JsonFormatter(logging.Formatter):
 
 def _traceback(error: BaseException | None) -> str:
     """Where an error was raised, and those that led to it; the first of them last."""
-    parts = []
+    parts: list[str] = []
     while error is not None and len(parts) < _MOST_CAUSES:
         parts.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
         error = error.__cause__ or error.__context__

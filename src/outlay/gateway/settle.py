@@ -9,7 +9,14 @@ from typing import Any
 from outlay.charging import storable
 from outlay.domain.commands import Settle, Void
 from outlay.domain.entries import VoidReason
-from outlay.errors import LedgerError, OutlayError, ProviderError, StoreError
+from outlay.errors import (
+    LedgerBusyError,
+    LedgerError,
+    LedgerUnavailableError,
+    OutlayError,
+    ProviderError,
+    StoreError,
+)
 from outlay.gateway import idempotency
 from outlay.gateway.config import PROJECT
 from outlay.gateway.exchange import Exchange
@@ -67,14 +74,16 @@ async def settle_late(services: Services) -> None:
 
 async def _resolve(services: Services, command: Settle | Void) -> None:
     """Tell the ledger. One that fails is told again later; the caller's answer does not depend on it."""
+    kind = type(command).__name__.lower()
     try:
         await services.ledger.execute_async(command)
-    except (LedgerError, StoreError, asyncio.CancelledError) as error:
+    except (LedgerBusyError, LedgerUnavailableError, StoreError, asyncio.CancelledError) as error:
         services.unsettled.append(command)
-        kind = type(command).__name__.lower()
         log.warning("could not %s %s yet (it stays held): %s", kind, command.id, error)
         if isinstance(error, asyncio.CancelledError):
             raise
+    except LedgerError as error:  # such as one that somebody corrected by hand: it is as the journal says
+        log.error("could not %s %s: %s", kind, command.id, error)
 
 
 def _detail(exchange: Exchange) -> dict[str, Any]:

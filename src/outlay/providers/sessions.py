@@ -89,10 +89,12 @@ def proxy_for(url: str) -> str | None:
     Only https goes through a proxy, in a tunnel that hides the credential from it; plain http (a server on
     this machine or network) goes direct.
     """
+    if url[:6].lower() != "https:":
+        return None
     parts = urlsplit(url)
     named = (os.environ.get(name) for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"))
     proxy = next((value.strip() for value in named if value and value.strip()), None)
-    if parts.scheme != "https" or proxy is None or not parts.hostname:
+    if proxy is None or not parts.hostname:
         return None
     from urllib.request import proxy_bypass
 

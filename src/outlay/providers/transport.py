@@ -10,6 +10,7 @@ import asyncio
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -199,9 +200,6 @@ class Incoming:
             self._timer = loop.call_at(self._waits_until, self._look)
 
     async def _post(self, session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
-        import aiohttp
-
-        connect = self._timeouts.connect_seconds
         body = self._request.body
         return await session.post(
             self._request.url,
@@ -209,7 +207,7 @@ class Incoming:
             headers=self._request.headers,
             allow_redirects=False,
             proxy=proxy_for(self._request.url),
-            timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect, sock_read=None),
+            timeout=_to_connect(self._timeouts.connect_seconds),
             trace_request_ctx=self._progress,
         )
 
@@ -269,6 +267,14 @@ class Incoming:
             status=self.status or None,
             is_unknown_outcome=True,
         )
+
+
+@lru_cache(maxsize=64)
+def _to_connect(seconds: float) -> aiohttp.ClientTimeout:
+    """Only the connecting is timed by aiohttp, all else here."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds, sock_read=None)
 
 
 def _broken() -> tuple[type[Exception], ...]:
