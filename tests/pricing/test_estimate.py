@@ -325,6 +325,17 @@ def test_stored_input_is_the_window_or_unbounded(field: str) -> None:
         ("chat", "gpt-4o", {"messages": HELLO, "modalities": ["text", "audio"]}, "modalities"),
         ("chat", "gpt-4o", {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "audio"),
         ("messages", "gpt-4o", {"messages": HELLO, "mcp_servers": [{"url": "x"}]}, "mcp_servers"),
+        ("messages", "gpt-4o", {"messages": HELLO, "inference_geo": "us"}, "inference_geo"),
+        (
+            *("messages", "gpt-4o"),
+            {"messages": HELLO, "context_management": {"edits": [{"type": "compact_20260112"}]}},
+            "context_management",
+        ),
+        (
+            *("responses", "gpt-4o"),
+            {"input": "x", "context_management": [{"type": "compaction", "compact_threshold": 1000}]},
+            "context_management",
+        ),
     ],
 )
 def test_what_has_no_bound_is_refused_by_name(
@@ -332,6 +343,24 @@ def test_what_has_no_bound_is_refused_by_name(
 ) -> None:
     with pytest.raises(CostUnboundedError, match=field):
         bound(body, model, "openai", endpoint)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"inference_geo": "global"},
+        {"inference_geo": None, "context_management": None},
+        {"context_management": {"edits": []}},
+        {"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
+        {"context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}},
+    ],
+)
+def test_clearing_the_context_and_any_region_need_no_more_than_the_price(more: dict[str, Any]) -> None:
+    body = {"messages": HELLO, "max_tokens": 100}
+    plain = bound(body, "claude-sonnet-4-6", "anthropic", "messages")
+    assert bound({**body, **more}, "claude-sonnet-4-6", "anthropic", "messages").bound(100) >= plain.bound(
+        100
+    )
 
 
 @pytest.mark.parametrize(

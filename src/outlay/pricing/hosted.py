@@ -23,6 +23,10 @@ _CALLER_RUN_PREFIXES: Final = ("bash_", "text_editor_", "computer_2", "memory_")
 _OUTSIDE: Final = ("previous_response_id", "conversation", "prompt")
 """Fields of `/v1/responses` whose input is stored at the provider."""
 _RUN_UNSEEN: Final = ("mcp_servers", "container", "connectors")
+_CLEARS: Final = ("clear_tool_uses_", "clear_thinking_")
+"""Anthropic's context edits that only take input away; compaction, OpenAI's too, asks the model more."""
+_PLAIN_GEOS: Final = (None, "global")
+"""Where inference costs the model's price; in one country it costs a tenth more."""
 _OPENROUTER_UNBOUNDED: Final = ("plugins", "models", "route", "fallbacks")
 
 
@@ -52,6 +56,10 @@ def check_hosted(
     for name in _RUN_UNSEEN:
         if body.get(name):
             _refuse(name, "the provider runs it unseen")
+    if body.get("context_management") and not _is_clearing(body["context_management"]):
+        _refuse("context_management", "compaction calls the model more often than the request says")
+    if body.get("inference_geo") not in _PLAIN_GEOS:
+        _refuse("inference_geo", "one region alone costs more than the model's price")
     _check_provider(body, provider, model)
     searched = _search(body, provider, model, price, answers)
     tools = _tools(body, price)
@@ -65,6 +73,14 @@ def is_caller_run(tool: Mapping[str, Any]) -> bool:
     """Whether the caller, not the provider, runs a tool (a tool without a type is a function)."""
     kind = tool.get("type", "function")
     return isinstance(kind, str) and (kind in _CALLER_RUN or kind.startswith(_CALLER_RUN_PREFIXES))
+
+
+def _is_clearing(management: object) -> bool:
+    """Whether all edits of a context only take something away."""
+    edits = management.get("edits") or () if isinstance(management, Mapping) else None
+    return isinstance(edits, list | tuple) and all(
+        isinstance(edit, Mapping) and str(edit.get("type")).startswith(_CLEARS) for edit in edits
+    )
 
 
 def _outside(body: Mapping[str, Any], endpoint: str, provider: str) -> str | None:
