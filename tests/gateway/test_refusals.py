@@ -118,6 +118,7 @@ def test_a_rate_says_when_to_come_back(gateway: Gateway) -> None:
     error, facts = refused(gateway, key)
     assert isinstance(error, openai.RateLimitError)
     assert facts["type"] == "rate_limit_exceeded"
+    assert "needs up to 1; of 1 requests, 1 are spent and 0 reserved." in facts["message"]
     headers = error.response.headers
     assert 1 <= int(headers["retry-after"]) <= 60
     assert headers["x-ratelimit-limit-requests"] == "1"

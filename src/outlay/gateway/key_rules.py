@@ -52,9 +52,15 @@ def expiry_of(duration: object, at: int) -> int | None:
     """
     if duration is None or duration in _FOREVER:
         return None
-    window = Window.parse(duration, anchor_at=at, field="duration")
-    if window.kind not in ("exact", "calendar"):
-        raise InvalidValueError(f"duration must be a length such as 30s, 24h, 30d or 1mo, not {duration!r}")
+    try:
+        window = Window.parse(duration, anchor_at=at)
+    except InvalidValueError:
+        window = None
+    if window is None or window.kind not in ("exact", "calendar"):
+        raise InvalidValueError(
+            "duration must be a length such as 30s, 24h, 30d or 1mo, of at most a hundred years, or -1 for "
+            f"ever; not {duration!r}"
+        )
     return window.interval_at(at).ends_at
 
 

@@ -98,9 +98,10 @@ def _facts(refusal: Refusal) -> dict[str, Any]:
 
 def _message(refusal: Refusal, *, is_litellm: bool = False) -> str:
     unit = refusal.unit
-    limit, settled, reserved, needed = (
-        amount_text(amount, unit)
-        for amount in (refusal.limit, refusal.settled, refusal.reserved, refusal.needed)
+    limit, is_usd = amount_text(refusal.limit, unit), unit == "usd"
+    settled, reserved, needed = (
+        amount_text(amount, unit) if is_usd else f"{amount}"
+        for amount in (refusal.settled, refusal.reserved, refusal.needed)
     )
     start = ""
     if is_litellm:
@@ -108,7 +109,8 @@ def _message(refusal: Refusal, *, is_litellm: bool = False) -> str:
         start = f"Budget has been exceeded! Current cost: {cost}, Max budget: {most}. "
     text = (
         f"{start}The budget {_shown_budget(refusal)} of {_shown(refusal.account)} cannot admit this request: "
-        f"it needs up to {needed}; of {limit}, {settled} is spent and {reserved} reserved."
+        f"it needs up to {needed}; of {limit}, {settled} {'is' if is_usd else 'are'} spent and {reserved} "
+        "reserved."
     )
     if refusal.affordable_output_tokens:
         text += f" max_tokens of at most {refusal.affordable_output_tokens} would fit."
