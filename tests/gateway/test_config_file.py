@@ -381,7 +381,12 @@ def test_a_bad_key_in_the_environment_is_named() -> None:
 
 
 def test_a_key_with_the_value_that_outlay_has_anyway_is_not_unknown(write: Write) -> None:
-    text = "router_settings: {routing_strategy: simple-shuffle, num_retries: 0}\nlitellm_settings: {cache: }"
+    text = """
+router_settings: {routing_strategy: simple-shuffle, num_retries: 0}
+litellm_settings:
+  {cache: , set_verbose: false, json_logs: true, telemetry: false, turn_off_message_logging: true}
+general_settings: {store_model_in_db: false, store_prompts_in_spend_logs: false, disable_spend_logs: false}
+"""
     assert load_config(write(text), ENVIRON).unknown == ()
     other = load_config(write("router_settings: {routing_strategy: usage-based-routing-v2}"), ENVIRON)
     assert other.unknown == ("router_settings.routing_strategy",)

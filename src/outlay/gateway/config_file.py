@@ -48,8 +48,16 @@ _AS_IT_IS: Final[Mapping[str, object]] = {
     "router_settings.routing_strategy": "simple-shuffle",
     "router_settings.num_retries": 0,
     "litellm_settings.num_retries": 0,
+    "litellm_settings.cache": False,
     "litellm_settings.drop_params": False,
+    "litellm_settings.json_logs": True,
+    "litellm_settings.set_verbose": False,
+    "litellm_settings.telemetry": False,
+    "litellm_settings.turn_off_message_logging": True,
     "litellm_settings.budget_reset_time": "00:00",
+    "general_settings.disable_spend_logs": False,
+    "general_settings.store_model_in_db": False,
+    "general_settings.store_prompts_in_spend_logs": False,
 }
 """Keys that Outlay has no setting for, with the value that says what it does anyway."""
 
