@@ -45,6 +45,7 @@ def test_what_would_be_served_is_shown_without_secrets(checked: CommandLine) -> 
         "http://localhost:9/v1",
         "openai_compatible/qwen3",
         "Alias: best is gpt-4o",
+        "No price is known for local: under a budget of USD it is refused.",
         "global/usd",
         "$12.5",
         "deployment:first/requests:1m",

@@ -155,6 +155,7 @@ def _print(facts: dict[str, Any], config: Config) -> None:
             weight, price = f"{each['weight']:g}", each["price"]
             table.add_row(*map(cell, (each["model"], each["id"], leads_to, each["base_url"], weight, price)))
         print_table(table)
+        _print_unpriced([each["model"] for each in facts["models"] if each["price"] == "unknown"])
     else:
         typer.echo(f"Providers of the environment: {', '.join(facts['providers']) or 'none has a key'}")
     for alias, model in facts["aliases"].items():
@@ -171,3 +172,12 @@ def _print(facts: dict[str, Any], config: Config) -> None:
         typer.echo("Master key: none; set OUTLAY_MASTER_KEY, or general_settings.master_key")
     for path in facts["unknown"]:
         typer.echo(f"Not implemented, so without effect: {printable(path)}")
+
+
+def _print_unpriced(models: list[str]) -> None:
+    """Who moves from where such models cost nothing would meet a 403 at once."""
+    for model in dict.fromkeys(models):
+        typer.echo(
+            f"No price is known for {printable(model)}: under a budget of USD it is refused. State "
+            "input_cost_per_token and output_cost_per_token, or `free: true`."
+        )
