@@ -182,8 +182,10 @@ def conflict(exchange: Exchange) -> GatewayError:
     assert claimed is not None  # noqa: S101 # no other id is used twice
     with exchange.services.ledger.read() as reader:
         entry = reader.entry(PROJECT, claimed.reservation_id)
+        if entry is not None and entry.request_id == claimed.request_id:
+            return _in_progress() if entry.kind == "void" else _completed(entry)
         if entry is not None:
-            return _completed(entry) if entry.request_id == claimed.request_id else _other_body()
+            return _other_body()
         pending = {each.id: each for each in reader.reservations(PROJECT)}.get(claimed.reservation_id)
     is_same = pending is None or pending.request_id == claimed.request_id
     return _in_progress() if is_same else _other_body()
