@@ -61,6 +61,15 @@ def test_a_master_key_that_is_given_is_used_and_none_is_made(outlay: CommandLine
     assert not (outlay.folder / "outlay.db.master-key").exists()
 
 
+def test_a_master_key_that_could_be_guessed_is_served_with_a_warning(outlay: CommandLine) -> None:
+    for key, is_short in (("sk-1234", True), (MASTER, False)):
+        with outlay.runs("serve", "--port", "0", OUTLAY_MASTER_KEY=key) as server:
+            assert models(address_of(server), key) == 200
+            told = server.stop().err
+        assert ("The master key is short" in told) is is_short
+        assert key not in told
+
+
 def test_without_a_master_key_it_refuses_to_serve_others_or_a_configuration(outlay: CommandLine) -> None:
     config = outlay.folder / "config.yaml"
     config.write_text("litellm_settings: {}\n")

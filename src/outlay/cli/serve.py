@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from outlay.gateway.config import Config
 
 _EXTRA = frozenset({"fastapi", "httptools", "prometheus_client", "starlette", "uvicorn", "uvloop", "yaml"})
+_SHORT = 16  # characters; LiteLLM's examples have `sk-1234`
 
 
 def serve_gateway(
@@ -103,6 +104,12 @@ def with_master_key(config: Config, host: str, path: Path | None) -> Config:
         InvalidValueError: it has none, and none may be made.
     """
     if config.master_key:
+        if len(config.master_key) < _SHORT:
+            typer.echo(
+                "The master key is short, and opens everything: take a long random text, such as that of "
+                "`openssl rand -hex 32`.",
+                err=True,
+            )
         return config
     from outlay.gateway.build import database_path
     from outlay.gateway.master_key import is_loopback, keep_master_key
