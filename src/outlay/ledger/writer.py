@@ -105,10 +105,10 @@ class LedgerWriter:
                     f"the ledger's queue is full ({self._max_queue} commands): try again shortly"
                 )
             self._queue.append(job)
-            if self._is_idle:
-                self._bell.notify()
-            else:
-                self._start()
+            if job.future is None:
+                self._wake()
+        if job.future is not None:  # when all that its loop has ready now is done: one batch, and no contest
+            job.future.get_loop().call_soon(self._ring)
 
     def stop(self, timeout_seconds: float | None = None) -> bool:
         """Finish what is queued, end the thread, close the store. False if it was not done in time.
@@ -153,6 +153,18 @@ class LedgerWriter:
         self._thread = None
         self._is_stopping = self._is_idle = False
         self._books.forget()
+
+    def _ring(self) -> None:
+        with self._bell:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have the thread look at the queue; called with the bell held."""
+        if self._is_idle:
+            self._is_idle = False
+            self._bell.notify()
+        else:
+            self._start()
 
     def _start(self) -> None:
         """Start the thread if there is work and none does it; called with the bell held."""
