@@ -61,10 +61,8 @@ async def _carry_out(exchange: Exchange) -> None:
         told = _if_still_known(exchange, error)
         await _give_up(exchange, error)
         await refuse(exchange, told)
-    except (
-        Exception
-    ) as error:  # the edge of the process: a fault is logged, and never sends or frees anything
-        told = error
+    except Exception as error:
+        told = error  # the edge of the process: a fault is logged, and what was sent stays held
         log.exception("request %s failed", exchange.request_id)
         await _give_up(exchange, error)
         await refuse(exchange, internal_failure())

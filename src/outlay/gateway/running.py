@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Running:
-    """The server's own tasks. Whoever waits for one does so by `wait_for`, or shielded.
+    """The server's own tasks. Whoever waits for one does so by `asyncio.shield`, and leaves it running.
 
     Use it on one event loop.
     """
@@ -35,11 +35,6 @@ class Running:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    @staticmethod
-    async def wait_for(task: asyncio.Task[T]) -> T:
-        """Wait for a task; whoever is cancelled meanwhile leaves it running."""
-        return await asyncio.shield(task)
 
     def stop(self) -> None:
         """Say that the server takes no more requests; what runs goes on."""
