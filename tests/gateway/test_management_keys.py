@@ -230,6 +230,7 @@ def test_keys_are_listed_by_page_and_by_whose_they_are(gateway: Gateway) -> None
         ({"duration": "soon"}, "duration must be a length such as 30s, 24h, 30d or 1mo"),
         ({"duration": "daily"}, "duration must be a length such as 30s, 24h, 30d or 1mo"),
         ({"key_alias": ""}, "key_alias"),
+        ({"key_alias": "master"}, "key_alias must not be 'master'"),
         ({"key_type": "root"}, "key_type"),
         ({"user_id": "a\x00b"}, "user_id"),
         ({"user_id": "\ud800"}, "user_id"),

@@ -20,6 +20,7 @@ from outlay.gateway.directory import (
 )
 from outlay.gateway.key_rules import KeyRules, expiry_of
 from outlay.gateway.members import ensure_member
+from outlay.gateway.principal import MASTER
 from outlay.gateway.records import (
     KeyRecord,
     check_id,
@@ -228,6 +229,10 @@ def _check_record(record: KeyRecord) -> None:
         raise InvalidValueError(f"key_type must be one of {', '.join(KEY_TYPES)}, not {record.key_type!r}")
     if record.key_alias is not None:
         check_name(record.key_alias, "key_alias")
+        if record.key_alias == MASTER:
+            raise InvalidValueError(
+                f"key_alias must not be {MASTER!r}: logs and records call the master key so"
+            )
     for field in ("user_id", "team_id", "organization_id"):
         if getattr(record, field) is not None:
             check_id(getattr(record, field), field)
