@@ -18,7 +18,7 @@ from outlay.gateway.failures import GatewayError
 from outlay.gateway.management.access import ACCESS, OWNERS, READS_ALL
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.json_body import with_json
-from outlay.gateway.principal import Principal
+from outlay.gateway.principal import MASTER, Principal
 from outlay.gateway.records import KeyRecord
 from outlay.gateway.single_headers import refusal_of_doubled
 
@@ -92,6 +92,13 @@ def owns_key(principal: Principal, account: str, record: KeyRecord) -> bool:
     if account == principal.account:
         return True
     return principal.role in OWNERS and record.user_id is not None and record.user_id == principal.user_id
+
+
+def by(caller: Principal) -> str:
+    """Who changes something, for the records: the master key, a user, or a key."""
+    if caller.is_admin and caller.alias == MASTER:
+        return MASTER
+    return caller.user_id or caller.account
 
 
 def forbidden(message: str, param: str | None = None) -> GatewayError:

@@ -10,11 +10,10 @@ from fastapi import FastAPI, Query
 from outlay.domain.accounts import Account
 from outlay.gateway.accounts import delete_account, make_account, update_account
 from outlay.gateway.directory import existing, live
-from outlay.gateway.management.authorise import Caller, TheCatalogue
+from outlay.gateway.management.authorise import Caller, TheCatalogue, by
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.fields import UNSERVED_LIMITS, Fields, LimitFields
 from outlay.gateway.management.figures import Figures, figures_of, limits_row
-from outlay.gateway.management.keys import by
 from outlay.gateway.principal import Principal
 from outlay.gateway.records import CustomerRecord, check_id, record_of
 from outlay.ledger.store import Reader

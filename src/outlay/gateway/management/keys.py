@@ -19,7 +19,7 @@ from outlay.gateway.keys import (
     regenerate_key,
     update_key,
 )
-from outlay.gateway.management.authorise import Caller, TheCatalogue, owns_key, reads_all
+from outlay.gateway.management.authorise import Caller, TheCatalogue, by, owns_key, reads_all
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.key_fields import GenerateKey, OneKey, RegenerateKey, SeveralKeys, UpdateKey
 from outlay.gateway.management.key_rows import key_row, key_rows
@@ -188,13 +188,6 @@ def shown_once(ledger: Ledger, made: NewKey) -> Row:
     """The answer that has a key's secret."""
     row = _row(ledger, made.account)
     return {"key": made.secret, "token_id": row["token"], **row}
-
-
-def by(caller: Principal) -> str:
-    """Who changes something, for the records: the master key, a user, or a key."""
-    if caller.is_admin and caller.alias == MASTER:
-        return MASTER
-    return caller.user_id or caller.account
 
 
 def _put_blocked(key: str, caller: Principal, catalogue: Catalogue, *, is_blocked: bool) -> Row:

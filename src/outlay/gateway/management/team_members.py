@@ -6,9 +6,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from outlay.gateway.management.authorise import Caller, TheCatalogue
+from outlay.gateway.management.authorise import Caller, TheCatalogue, by
 from outlay.gateway.management.by_email import user_by_email
-from outlay.gateway.management.keys import by
 from outlay.gateway.management.team_fields import AddMembers, Member, MemberLimits, RemoveMember, UpdateMember
 from outlay.gateway.management.team_rows import membership_rows, team_row
 from outlay.gateway.members import add_members, remove_member, update_member

@@ -11,10 +11,9 @@ from outlay.gateway.accounts import delete_account, make_account, update_account
 from outlay.gateway.budgeting import budgets_of
 from outlay.gateway.directory import existing, live, teams_of
 from outlay.gateway.keys import delete_key
-from outlay.gateway.management.authorise import Caller, TheCatalogue, forbidden, owns_key, reads_all
+from outlay.gateway.management.authorise import Caller, TheCatalogue, by, forbidden, owns_key, reads_all
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.key_rows import key_rows
-from outlay.gateway.management.keys import by
 from outlay.gateway.management.team_fields import (
     NewTeam,
     OneTeam,

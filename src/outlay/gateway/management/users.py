@@ -12,12 +12,12 @@ from outlay.errors import InvalidValueError
 from outlay.gateway.accounts import delete_account, make_account, update_account
 from outlay.gateway.directory import NoSuchAccountError, existing, find_record, live, memberships, teams_of
 from outlay.gateway.keys import check_new_key, delete_key
-from outlay.gateway.management.authorise import Caller, TheCatalogue, forbidden, reads_all
+from outlay.gateway.management.authorise import Caller, TheCatalogue, by, forbidden, reads_all
 from outlay.gateway.management.by_email import find_email, user_by_email
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.figures import Figures, figures_of, limits_row
 from outlay.gateway.management.key_rows import key_rows
-from outlay.gateway.management.keys import by, made_key
+from outlay.gateway.management.keys import made_key
 from outlay.gateway.management.paging import PageNumber, PageSize, page_of
 from outlay.gateway.management.team_rows import team_rows
 from outlay.gateway.management.user_fields import NewUser, SeveralUsers, UpdateUser, UserRole
