@@ -57,6 +57,9 @@ EXPIRE_AT_ONCE: Final = 100
 """How many due reservations each batch expires first."""
 
 _MOST_CACHED: Final = 200_000
+_MOST_VIEWS: Final = 50_000
+_MOST_LINEAGES: Final = 20_000
+"""Callers name customers and tags as they like: what is known of names must not grow for ever."""
 _MOST_LAG: Final = 24 * HOUR
 
 
@@ -365,9 +368,10 @@ class Books:
 
     def _follow_catalogue(self) -> None:
         version = self._tx.catalogue_version()
-        if version == self._version:
+        is_full = len(self._views) > _MOST_VIEWS
+        if version == self._version and not is_full:
             return
-        if self._version < 0 or version < self._version or len(self._views) > _MOST_CACHED:
+        if self._version < 0 or version < self._version or is_full:
             self._views.clear()
         else:
             for change in self._tx.catalogue_changes(self._version):
@@ -405,7 +409,7 @@ class Books:
         key = (command.project, named)
         lineage = self._lineages.get(key)
         if lineage is None:
-            if len(self._lineages) > _MOST_CACHED:
+            if len(self._lineages) > _MOST_LINEAGES:
                 self._lineages.clear()
             self._load_lineages((command,))
             lineage = self._lineages[key] = self._trace(command.project, named)

@@ -30,6 +30,9 @@ _decode_object = msgspec.json.Decoder(dict[str, object]).decode
 _decode_increases = msgspec.json.Decoder(dict[str, bytes]).decode
 
 
+_FEW_NAMES: Final = 8
+
+
 class DamagedRowError(ValueError):
     """A row that this code cannot have written."""
 
@@ -39,9 +42,13 @@ def json_text(value: object) -> str:
     return _encode(value).decode()
 
 
-@lru_cache(maxsize=4096)
 def names_text(names: tuple[str, ...]) -> str:
-    """A tuple of names as JSON text; the same few come again and again."""
+    """A tuple of names as JSON text; the same few come again and again, and many are rarely the same."""
+    return _few_names_text(names) if len(names) <= _FEW_NAMES else _encode(names).decode()
+
+
+@lru_cache(maxsize=4096)
+def _few_names_text(names: tuple[str, ...]) -> str:
     return _encode(names).decode()
 
 
