@@ -186,8 +186,7 @@ class Call:
                 f"{name} ended its stream without an end mark. It may have been billed.",
                 is_unknown_outcome=True,
             )
-        is_over = reading.is_complete or reading.error is not None  # else the usage is only that so far
-        if failure is None or (reading.claim is not None and is_over):
+        if failure is None or (reading.claim is not None and reading.is_complete):  # not only so far
             await self._settle(reading, key)
         if failure is not None:
             raise failure

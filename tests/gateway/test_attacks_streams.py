@@ -64,10 +64,13 @@ def test_a_text_in_events_that_cannot_be_read_is_not_charged_as_no_text(
     assert presumed_nanos(gateway) >= 100 * 10_000
 
 
+@pytest.mark.parametrize(
+    "end", [b"", b'data: {"error": {"message": "overloaded"}}\n\n'], ids=["cut", "error"]
+)
 def test_usage_so_far_is_not_the_usage_of_a_stream_that_ends_too_soon(
-    gateway: Gateway, raw: RawProvider
+    gateway: Gateway, raw: RawProvider, end: bytes
 ) -> None:
-    raw.says(SSE_HEAD, event("Danube", usage=USAGE), event(", Rhine and the"))
+    raw.says(SSE_HEAD, event("Danube", usage=USAGE), event(", Rhine and the"), end)
     stream(gateway)
     gateway.journal.expire()
     assert presumed_nanos(gateway) >= 100 * 10_000

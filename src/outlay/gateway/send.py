@@ -99,11 +99,6 @@ async def _arrived(exchange: Exchange, error: ProviderError | InvalidValueError 
 
 
 def _is_claimed(exchange: Exchange) -> bool:
-    """Whether the provider said what the whole answer used, not only what it used so far.
-
-    An error that comes behind a usage ends the answer too, but for Anthropic's, whose streams begin with one.
-    """
+    """Whether the provider said what the whole answer used, not only what it used so far."""
     reading = exchange.reading
-    if reading is None or reading.claim is None:
-        return False
-    return reading.is_complete or (reading.error is not None and exchange.endpoint != "messages")
+    return reading is not None and reading.claim is not None and reading.is_complete
