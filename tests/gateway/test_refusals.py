@@ -348,3 +348,11 @@ def test_a_stream_is_refused_before_it_begins_with_a_status_of_its_own(gateway: 
     error, facts = refused(gateway, gateway.new_key(max_budget=0), stream=True)
     assert error.status_code == 402
     assert facts["type"] == "budget_exceeded"
+
+
+def test_a_value_that_cannot_be_used_is_named_by_its_field(gateway: Gateway) -> None:
+    for field, value in (("max_tokens", "5"), ("messages", "hello"), ("n", 0)):
+        error = gateway.chat(**{field: value}).json()["error"]
+        assert (error["type"], error["param"]) == ("invalid_request_error", field)
+    error = gateway.post("/key/generate", {"max_budget": -1}).json()["error"]
+    assert error["param"] == "max_budget"

@@ -19,6 +19,8 @@ from outlay.cli.serve import Server, load_server, say
 from outlay.errors import InvalidValueError
 
 if TYPE_CHECKING:
+    from socket import socket
+
     from outlay.gateway.demo import Scene
     from outlay.gateway.keys import NewKey
 
@@ -61,7 +63,8 @@ def _serve(server: Server, scene: Scene, database: Path, port: int, *, is_kept: 
     def show(address: str) -> None:
         _show(scene, address, master=master, key=key, database=database, is_kept=is_kept)
 
-    return server.serve(config, host=_HOST, port=_free_port(server, port), started=show)
+    with _listen(server, port) as listener:
+        return server.serve(config, listener, started=show)
 
 
 def _scene(stack: ExitStack, database: Path) -> Scene:
@@ -104,15 +107,13 @@ def _key(database: Path) -> NewKey:
         ledger.close()
 
 
-def _free_port(server: Server, port: int) -> int:
-    """This port, or 0 for any other if somebody listens there."""
+def _listen(server: Server, port: int) -> socket:
+    """Take this port, or any other if somebody has it."""
     try:
-        with server.listen(_HOST, port) as listener:
-            listener.listen(1)
-            return port
-    except (InvalidValueError, OSError):
+        return server.listen(_HOST, port)
+    except InvalidValueError:
         say(f"Port {port} is busy: taking a free one.\n")
-        return 0
+        return server.listen(_HOST, 0)
 
 
 def _show(scene: Scene, address: str, *, master: str, key: NewKey, database: Path, is_kept: bool) -> None:

@@ -50,14 +50,15 @@ def serve_gateway(
     server = load_server()
     read = load(config, os.environ, database_url=database_of(context, database_url))
     tell_unknown(read, config)
-    keyed = with_master_key(read, host, config)
+    check_master_key(read, host, config)
 
     def started(address: str) -> None:
-        if not keyed.routes.names():
+        if not read.routes.names():
             say("No provider's key is in the environment: set one such as OPENAI_API_KEY, or give --config.")
         say(f"Outlay listens on {address}")
 
-    raise typer.Exit(server.serve(keyed, host=host, port=port, started=started))
+    with server.listen(host, port) as listener:
+        raise typer.Exit(server.serve(with_master_key(read), listener, started=started))
 
 
 class Server(NamedTuple):
@@ -97,12 +98,14 @@ def tell_unknown(config: Config, path: Path | None) -> None:
             typer.echo(f"  {printable(key)}", err=True)
 
 
-def with_master_key(config: Config, host: str, path: Path | None) -> Config:
-    """The configuration with a master key: its own, or one that is kept beside the database.
+def check_master_key(config: Config, host: str, path: Path | None) -> None:
+    """Check that there is a master key, or that one may be made.
 
     Raises:
-        InvalidValueError: it has none, and none may be made.
+        InvalidValueError: there is none, and none may be made.
     """
+    from outlay.gateway.master_key import is_loopback
+
     if config.master_key:
         if len(config.master_key) < _SHORT:
             typer.echo(
@@ -110,18 +113,27 @@ def with_master_key(config: Config, host: str, path: Path | None) -> Config:
                 "`openssl rand -hex 32`.",
                 err=True,
             )
-        return config
-    from outlay.gateway.build import database_path
-    from outlay.gateway.master_key import is_loopback, keep_master_key
-
-    if path is not None:
+    elif path is not None:
         raise InvalidValueError(
             f"there is no master key: set OUTLAY_MASTER_KEY, or general_settings.master_key in {path}"
         )
-    if not is_loopback(host):
+    elif not is_loopback(host):
         raise InvalidValueError(
             f"there is no master key, and others may call {host}: set OUTLAY_MASTER_KEY to a long random text"
         )
+
+
+def with_master_key(config: Config) -> Config:
+    """The configuration with a master key: its own, or one that is made and kept beside the database.
+
+    Raises:
+        InvalidValueError: its file cannot be used.
+    """
+    if config.master_key:
+        return config
+    from outlay.gateway.build import database_path
+    from outlay.gateway.master_key import keep_master_key
+
     kept = keep_master_key(database_path(config))
     if kept.is_new:
         say(f"Master key, shown this once: {kept.secret}")

@@ -7,6 +7,7 @@ from typing import Final
 
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.gateway.exchange import Exchange
+from outlay.gateway.failures import field_of
 from outlay.gateway.parse import invalid
 from outlay.pricing.book import price_from_fields
 from outlay.pricing.estimate import Estimate
@@ -41,7 +42,7 @@ async def _measure(exchange: Exchange, price: Price, counted_input_tokens: int |
     except CostUnboundedError as error:
         exchange.unbounded_reason = error.message
     except InvalidValueError as error:
-        raise invalid(error.message) from error
+        raise invalid(error.message, field_of(error.message)) from error
 
 
 def _price(exchange: Exchange) -> Price | None:

@@ -6,6 +6,7 @@ The shape is OpenAI's `{"error": {"message", "type", "param", "code", …}}` wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -72,6 +73,7 @@ class Failure:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+_FIELD: Final = re.compile(r"([a-z][a-z0-9_]*(?:[.\[][\w.\[\]-]*)?)(?: must |: | is not | holds )")
 _BUSY: Final = "Too many requests wait for the ledger, so nothing was sent: try again."
 _STORE: Final = ("ledger_unavailable", "The ledger cannot be used, so nothing was sent: try again shortly.")
 
@@ -87,6 +89,12 @@ def failure_of(error: OutlayError) -> Failure:
         if isinstance(error, kinds):
             return answered(error)
     return internal_failure()
+
+
+def field_of(message: str) -> str | None:
+    """The field that a message about a wrong value begins with, as they do: `max_budget must be …`."""
+    found = _FIELD.match(message)
+    return None if found is None else found[1]
 
 
 def internal_failure() -> Failure:
@@ -163,7 +171,10 @@ def _failure(
 _ANSWERS: Final[tuple[tuple[tuple[type[OutlayError], ...], Callable[[OutlayError], Failure]], ...]] = (
     ((LedgerBusyError,), lambda _: _unavailable("ledger_busy", _BUSY)),
     ((StoreError, LedgerUnavailableError, LedgerStaleError), lambda _: _unavailable(*_STORE)),
-    ((InvalidValueError,), lambda error: _failure(400, "invalid_request_error", error.message)),
+    (
+        (InvalidValueError,),
+        lambda error: _failure(400, "invalid_request_error", error.message, param=field_of(error.message)),
+    ),
     (
         (IdempotencyConflictError, AlreadyResolvedError),
         lambda error: _failure(409, "conflict", error.message, error.code),

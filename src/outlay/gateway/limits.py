@@ -1,17 +1,18 @@
-"""Limits: what one request may take of the gateway in bytes, depth and time; for its JSON and its body."""
+"""Limits: what the body of one request may take of the gateway, in bytes and in time."""
 
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import JSONResponse
 
 from outlay.errors import OutlayError
 from outlay.gateway.config import Limits
-from outlay.gateway.failures import GatewayError
+from outlay.gateway.depth import check_depth
+from outlay.gateway.failures import GatewayError, failure_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 _CLOSE: Final = {"connection": "close"}
 _LINGER_SECONDS: Final = 5.0
 _MOST_MANAGED_BYTES: Final = 4 * 2**20
-_AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
-_AS_STEPS: Final = bytes.maketrans(b"[]", b"\x01\xff")
-_MOST_PARTS: Final = 200_000
-"""Lists and objects, and brackets in texts: millions of them would take seconds to read, for all callers."""
-_PIECE_BYTES: Final = 4096
-_NO_BRACKETS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
 
 class ClientGoneError(OutlayError):
@@ -140,61 +135,6 @@ def _too_large(limits: Limits) -> GatewayError:
     )
 
 
-def check_depth(data: bytes, max_depth: int) -> None:
-    """Check that JSON does not nest too deep, nor has too many parts, before anything reads it.
-
-    Raises:
-        GatewayError: 400; it does.
-    """
-    brackets = data.count(b"[") + data.count(b"{")
-    if brackets > _MOST_PARTS:
-        raise GatewayError(
-            400,
-            "invalid_request_error",
-            f"The request's body has more than {_MOST_PARTS:,} brackets: send less at once.",
-            error_code="request_too_complex",
-        )
-    if brackets > max_depth and _depth(data, max_depth) > max_depth:
-        raise GatewayError(
-            400,
-            "invalid_request_error",
-            f"The request's body nests more than {max_depth} deep.",
-            error_code="request_too_deep",
-            facts={"max_depth": max_depth},
-        )
-
-
-def _depth(data: bytes, max_depth: int) -> int:
-    """How deep JSON nests; of what nests deeper than `max_depth`, only that it does."""
-    brackets = _brackets(data)
-    levels = 0
-    while len(brackets) > _PIECE_BYTES and levels <= max_depth:
-        without_leaves = brackets.replace(b"[]", b"")  # takes off one level, at the speed of C
-        if len(without_leaves) > len(brackets) // 4 * 3:
-            break
-        brackets = without_leaves
-        levels += 1
-    steps, deepest, level = brackets.translate(_AS_STEPS), 0, 0
-    for start in range(0, len(steps), _PIECE_BYTES):
-        path = list(accumulate(array("b", steps[start : start + _PIECE_BYTES]), initial=level))
-        deepest, level = max(deepest, *path), path[-1]
-        if levels + deepest > max_depth:
-            break
-    return levels + deepest
-
-
-def _brackets(data: bytes) -> bytes:
-    """The brackets outside of texts, all of them square; in pieces, for there may be millions of texts."""
-    unescaped = data.replace(rb"\\", b"").replace(rb"\"", b"") if b"\\" in data else data
-    squeezed = unescaped.translate(_AS_SQUARE, _NO_BRACKETS).replace(b'""', b"")
-    outside, is_in_text = [], False
-    for start in range(0, len(squeezed), _PIECE_BYTES):
-        pieces = squeezed[start : start + _PIECE_BYTES].split(b'"')
-        outside.append(b"".join(pieces[is_in_text::2]))
-        is_in_text ^= len(pieces) % 2 == 0
-    return b"".join(outside)
-
-
 class Limited:
     """An ASGI app whose requests are read whole, within limits, before it sees them.
 
@@ -216,7 +156,9 @@ class Limited:
         except ClientGoneError:
             return
         except GatewayError as error:
-            await _answer(error, send)
+            failure = failure_of(error)
+            answer = JSONResponse(failure.document, failure.status, dict(failure.headers))
+            await answer(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -232,20 +174,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replayed
-
-
-async def _answer(error: GatewayError, send: Send) -> None:
-    import msgspec
-
-    document: dict[str, Any] = {
-        "message": error.message,
-        "type": error.type,
-        "param": error.param,
-        "code": error.error_code,
-        **error.facts,
-    }
-    body = msgspec.json.encode({"error": document})
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in error.headers.items()]
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call] # when a series began tells nobody anything here
         self._registry = registry = CollectorRegistry()
         self._children: dict[tuple[object, ...], Any] = {}
         self._models: set[str] = set()

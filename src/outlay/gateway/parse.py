@@ -15,9 +15,10 @@ import msgspec
 from outlay.domain.accounts import check_name
 from outlay.errors import InvalidValueError
 from outlay.gateway import idempotency
+from outlay.gateway.depth import check_depth
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
-from outlay.gateway.limits import check_depth, read_body
+from outlay.gateway.limits import read_body
 from outlay.pricing.caps import Endpoint
 from outlay.providers.wires.anthropic import PASSED_HEADERS, passable
 

@@ -18,8 +18,6 @@ from outlay.gateway.config import Config
 from outlay.gateway.logs import start_logging
 from outlay.gateway.protocol import Patient
 
-HOST: Final = "127.0.0.1"
-PORT: Final = 4000
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_SECONDS: Final = 75
 _SWITCH_SECONDS: Final = 0.002
@@ -29,37 +27,33 @@ _COLLECTED: Final = 20_000
 """How many objects more make a garbage collection: nearly all are gone before, for few are in cycles."""
 
 
-def serve(
-    config: Config, *, host: str = HOST, port: int = PORT, started: Callable[[str], None] | None = None
-) -> int:
+def serve(config: Config, listener: socket.socket, *, started: Callable[[str], None] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; give the exit code. `started` is told the address once it listens.
 
     Raises:
-        InvalidValueError: the address cannot be used, or the configuration.
+        InvalidValueError: the configuration cannot be used.
         StoreError: the database cannot be used.
     """
-    listener = listen(host, port)
-    with listener:
-        name, number = listener.getsockname()[:2]
-        services = build_services(config, instance=f"{socket.gethostname()}:{name}:{number}")
-        app = make_app(services)
-        start_logging()
-        server = _Server(
-            uvicorn_config(app, config),
-            started=lambda: started and started(address_of(name, number)),
-            stopping=services.running.stop,
-        )
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: None)  # uvicorn raises them again when it has stopped
-        sys.setswitchinterval(_SWITCH_SECONDS)
-        gc.freeze()
-        gc.set_threshold(_COLLECTED, 20, 20)
-        server.run(sockets=[listener])
+    name, number = listener.getsockname()[:2]
+    services = build_services(config, instance=f"{socket.gethostname()}:{name}:{number}")
+    app = make_app(services)
+    start_logging()
+    server = _Server(
+        uvicorn_config(app, config),
+        started=lambda: started and started(address_of(name, number)),
+        stopping=services.running.stop,
+    )
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)  # uvicorn raises them again when it has stopped
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.freeze()
+    gc.set_threshold(_COLLECTED, 20, 20)
+    server.run(sockets=[listener])
     return 0 if server.started else 3
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take an address; a port of 0 is any free one.
+    """Take an address; a port of 0 is any free one. Who calls before `serve` does waits for it.
 
     Raises:
         InvalidValueError: it is in use, or not this machine's.
@@ -69,6 +63,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         listener.close()
         raise InvalidValueError(

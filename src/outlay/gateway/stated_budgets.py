@@ -28,11 +28,18 @@ def put_stated_budgets(ledger: Ledger, budgets: Sequence[Budget]) -> None:
     with ledger.read() as reader:
         everything = find_account(reader, "global")
     stated = [budget.id for budget in budgets]
-    before = [] if everything is None else everything.detail.get(_FIELD, [])
+    known = [] if everything is None else everything.detail.get(_FIELD, [])
+    before = [str(id) for id in known] if isinstance(known, list) else []
+    if new := [id for id in stated if id not in before]:  # remembered first, so that none is forgotten
+        _remember(ledger, [*before, *new])
     for budget in budgets:
         ledger.execute(PutBudget(budget, _BY, is_anchor_kept=True))
-    for id in before if isinstance(before, list) else ():
+    for id in before:
         if id not in stated:
-            ledger.execute(RemoveBudget(PROJECT, str(id), _BY))
-    if everything is None or stated != before:
-        ledger.execute(PutAccount(Account(PROJECT, "global", detail={_FIELD: stated})))
+            ledger.execute(RemoveBudget(PROJECT, id, _BY))
+    if set(before) - set(stated):
+        _remember(ledger, stated)
+
+
+def _remember(ledger: Ledger, ids: Sequence[str]) -> None:
+    ledger.execute(PutAccount(Account(PROJECT, "global", detail={_FIELD: list(ids)})))
