@@ -316,3 +316,15 @@ def test_a_budget_set_on_a_key_that_spent_counts_what_it_spent(gateway: Gateway)
     changed = done(gateway, "/key/update", {"key": key, "max_budget": spent})
     assert changed["spend"] == spent > 0
     assert gateway.chat(key).status_code == 402
+
+
+def test_a_change_is_logged_with_who_made_it_and_no_secret(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="outlay"):
+        key = gateway.new_key(max_budget=1)
+        assert gateway.post(f"/key/{key}/regenerate", {}).status_code == 200
+    changes = [getattr(record, "fields", {}) for record in caplog.records if record.message == "change"]
+    assert [change["route"] for change in changes] == ["/key/generate", "/key/{key}/regenerate"]
+    assert {change["by"] for change in changes} == {"master"}
+    assert key not in str(changes)

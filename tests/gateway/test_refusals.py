@@ -351,8 +351,9 @@ def test_a_stream_is_refused_before_it_begins_with_a_status_of_its_own(gateway: 
 
 
 def test_a_value_that_cannot_be_used_is_named_by_its_field(gateway: Gateway) -> None:
-    for field, value in (("max_tokens", "5"), ("messages", "hello"), ("n", 0)):
-        error = gateway.chat(**{field: value}).json()["error"]
-        assert (error["type"], error["param"]) == ("invalid_request_error", field)
+    wrong: list[dict[str, Any]] = [{"max_tokens": "5"}, {"messages": "hello"}, {"n": 0}]
+    for given in wrong:
+        error = gateway.chat(**given).json()["error"]
+        assert (error["type"], error["param"]) == ("invalid_request_error", *given)
     error = gateway.post("/key/generate", {"max_budget": -1}).json()["error"]
     assert error["param"] == "max_budget"

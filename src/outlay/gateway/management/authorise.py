@@ -5,6 +5,7 @@ Every route is a `GuardedRoute`; a handler asks for its `Caller`, and whether so
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from outlay.gateway.management.json_body import with_json
 from outlay.gateway.principal import MASTER, Principal
 from outlay.gateway.records import KeyRecord
 from outlay.gateway.single_headers import refusal_of_doubled
+
+log = logging.getLogger("outlay")
 
 
 def authorise(request: Request, path: str) -> Principal:
@@ -70,7 +73,11 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             await run_in_threadpool(authorise, request, self.path)
             _check_query(request, known)
-            return await handle(request if self.body_field is None else await with_json(request))
+            answer = await handle(request if self.body_field is None else await with_json(request))
+            if request.method != "GET":
+                fields = {"route": self.path, "by": by(request.state.principal), "status": answer.status_code}
+                log.info("change", extra={"fields": fields})  # never the URL, which may hold a secret
+            return answer
 
         return guarded
 
