@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,9 +19,6 @@ from outlay.gateway.protocol import Patient
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_SECONDS: Final = 75
-_SWITCH_SECONDS: Final = 0.002
-"""How long the loop and the ledger's thread let each other wait: more (Python's own are 5 ms) serves fewer
-calls, as measured, and much less does too."""
 _COLLECTED: Final = 20_000
 """How many objects more make a garbage collection: nearly all are gone before, for few are in cycles."""
 
@@ -45,7 +41,6 @@ def serve(config: Config, listener: socket.socket, *, started: Callable[[str], N
     )
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: None)  # uvicorn raises them again when it has stopped
-    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(_COLLECTED, 20, 20)
     server.run(sockets=[listener])
