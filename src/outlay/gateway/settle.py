@@ -76,7 +76,7 @@ async def _resolve(services: Services, command: Settle | Void) -> None:
     """Tell the ledger. One that fails is told again later; the caller's answer does not depend on it."""
     kind = type(command).__name__.lower()
     try:
-        await services.ledger.execute_async(command)
+        await services.ledger.execute_async(command, is_patient=True)
     except (LedgerBusyError, LedgerUnavailableError, StoreError, asyncio.CancelledError) as error:
         services.unsettled.append(command)
         log.warning("could not %s %s yet (it stays held): %s", kind, command.id, error)

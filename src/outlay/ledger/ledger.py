@@ -64,13 +64,20 @@ class Ledger:
         assert job.outcome is not None  # noqa: S101 # one of the two is set
         return job.outcome
 
-    async def execute_async(self, command: Command, *, wait_seconds: float = 0.0) -> Outcome:
-        """Carry out a command; durable when it returns. As `execute`, for event loops."""
+    async def execute_async(
+        self, command: Command, *, wait_seconds: float = 0.0, is_patient: bool = False
+    ) -> Outcome:
+        """Carry out a command; durable when it returns. As `execute`, for event loops.
+
+        `is_patient` lets it wait some milliseconds for others, to be committed with them: for what nobody
+        waits for, such as the settling of a call that was answered. Its place in the order stays.
+        """
         import asyncio
 
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
-        job = self._submit(Job(command, monotonic() + wait_seconds if wait_seconds else 0.0, future))
+        job = Job(command, monotonic() + wait_seconds if wait_seconds else 0.0, future)
+        self._submit(job, is_patient=is_patient)
         self._watch.add(loop, future, self.answer_seconds + wait_seconds)
         try:
             return await future
@@ -114,10 +121,10 @@ class Ledger:
         if not self.writer.stop(self.answer_seconds):
             raise self._silence()
 
-    def _submit(self, job: Job) -> Job:
+    def _submit(self, job: Job, *, is_patient: bool = False) -> Job:
         if job.command is not None:
             check_command(job.command)
-        self.writer.submit(job)
+        self.writer.submit(job, is_patient=is_patient)
         return job
 
     def _abandon(self, job: Job) -> None:
