@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import outlay
 from outlay import BudgetExceededError, BudgetManager
 from outlay.domain.windows import SECOND
 from outlay.ledger.audit import audit
@@ -68,7 +69,10 @@ def test_a_new_duration_with_created_at_now_forgets_nothing_of_its_period(
     assert manager.create_budget(10, "ann", "daily", created_at=seconds(clock))["current_cost"] == spent
 
 
-def test_what_is_held_stays_held(manager: BudgetManager, clock: FakeClock) -> None:
+def test_what_is_held_stays_held(
+    manager: BudgetManager, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlay, "budget_wait_seconds", 0.0)
     manager.create_budget(0.001, "ann")
     with manager.reserve("ann", "gpt-4o", HELLO, max_tokens=60) as first:
         clock.advance(1)
