@@ -9,6 +9,7 @@ from outlay.gateway.entitle import entitle
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.limits import ClientGoneError
 from outlay.gateway.parse import parse
+from outlay.gateway.room import check_room
 from outlay.gateway.route import route
 from outlay.gateway.telling import tell, turn_away
 from outlay.providers.wires import anthropic
@@ -19,6 +20,7 @@ async def count(exchange: Exchange) -> None:
     try:
         authenticate(exchange, is_fresh=True)
         await parse(exchange)
+        check_room(exchange)
         entitle(exchange)
         route(exchange)
         request = anthropic.build_count(exchange.route.target, exchange.body, exchange.upstream_headers)

@@ -1,4 +1,4 @@
-"""Door: where a caller's request comes in, unless there are too many."""
+"""Door: where a caller's request comes in."""
 
 from __future__ import annotations
 
@@ -31,14 +31,10 @@ class Door:
         services, given = self._services, scope["headers"]
         headers: dict[bytes, bytes] = dict(given)
         exchange = Exchange(services, self._endpoint, headers, receive, send)
-        metrics = services.metrics
-        if metrics.in_flight >= services.config.limits.max_concurrency:
-            await turn_away(exchange, _too_many(services.config.limits.max_concurrency))
-            return
         if len(headers) != len(given) and (refusal := refusal_of_doubled(given)) is not None:
             await turn_away(exchange, refusal)
             return
-        metrics.in_flight += 1
+        services.metrics.in_flight += 1
         try:
             await self._serve(exchange)
         except asyncio.CancelledError:
@@ -47,7 +43,7 @@ class Door:
             await refuse(exchange, _stopping())
             exchange.is_client_gone = True
         finally:
-            metrics.in_flight -= 1
+            services.metrics.in_flight -= 1
 
 
 def _stopping() -> GatewayError:
@@ -56,13 +52,4 @@ def _stopping() -> GatewayError:
         "gateway_stopping",
         "The gateway stops, and its time for requests under way is over: the provider may yet bill this one.",
         headers={"connection": "close"},
-    )
-
-
-def _too_many(most: int) -> GatewayError:
-    return GatewayError(
-        503,
-        "gateway_busy",
-        f"{most} requests are under way, which is all that outlay.limits.max_concurrency allows: try again.",
-        headers={"retry-after": "1"},
     )

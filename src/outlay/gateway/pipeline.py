@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final
 
 from outlay.errors import OutlayError
 from outlay.gateway import idempotency
@@ -20,10 +21,14 @@ from outlay.gateway.limits import ClientGoneError
 from outlay.gateway.meter import meter
 from outlay.gateway.parse import parse
 from outlay.gateway.reserve import reserve
+from outlay.gateway.room import check_room
 from outlay.gateway.route import route
 from outlay.gateway.send import send, send_stream
 from outlay.gateway.settle import settle, void
 from outlay.gateway.telling import tell, turn_away
+
+LONG_SECONDS: Final = 1.0
+"""A body that takes longer to come may come after the key has changed."""
 
 log = logging.getLogger("outlay")
 
@@ -33,6 +38,9 @@ async def handle(exchange: Exchange) -> None:
     try:
         authenticate(exchange, is_fresh=idempotency.HEADER in exchange.headers)
         await parse(exchange)
+        if exchange.seconds() > LONG_SECONDS:
+            authenticate(exchange, is_fresh=True)  # meanwhile the key may have been blocked
+        check_room(exchange)
     except ClientGoneError:
         return
     except OutlayError as error:
