@@ -23,7 +23,7 @@ async def count(exchange: Exchange) -> None:
         check_room(exchange)
         entitle(exchange)
         route(exchange)
-        request = anthropic.build_count(exchange.route.target, exchange.body, exchange.upstream_headers)
+        request = anthropic.build_count(exchange.upstream.target, exchange.body, exchange.upstream_headers)
         answer = await exchange.services.transport.send(request, timeouts=exchange.timeouts)
         await pass_through(exchange, answer)
         tell(exchange, None)

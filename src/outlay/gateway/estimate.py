@@ -46,7 +46,7 @@ async def _measure(exchange: Exchange, price: Price, counted_input_tokens: int |
 
 
 def _price(exchange: Exchange) -> Price | None:
-    deployment = exchange.route
+    deployment = exchange.upstream
     provider, model = deployment.priced_as
     try:
         return exchange.services.book.price(
@@ -61,7 +61,7 @@ def _price(exchange: Exchange) -> Price | None:
 
 def _bound(exchange: Exchange, price: Price, counted_input_tokens: int | None) -> Estimate:
     config = exchange.services.config
-    provider, model = exchange.route.priced_as
+    provider, model = exchange.upstream.priced_as
     return bound_of(
         exchange.body,
         endpoint=exchange.endpoint,

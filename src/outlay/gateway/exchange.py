@@ -135,7 +135,7 @@ class Exchange:
         self.kept_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
-    def route(self) -> Deployment:
+    def upstream(self) -> Deployment:
         """The deployment, once it is picked."""
         assert self.deployment is not None  # noqa: S101 # `route` comes before all that ask
         return self.deployment
@@ -154,7 +154,7 @@ class Exchange:
     @property
     def timeouts(self) -> Timeouts:
         """The upstream's timeouts: the deployment's own, or the gateway's."""
-        return self.route.timeouts or self.services.config.timeouts
+        return self.upstream.timeouts or self.services.config.timeouts
 
     @property
     def held_nanos(self) -> int:

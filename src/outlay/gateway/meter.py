@@ -11,7 +11,7 @@ def meter(exchange: Exchange, reading: Reading | None = None) -> None:
     """Say what the exchange is charged, from what was read of the answer."""
     reading = reading or exchange.reading
     assert reading is not None  # noqa: S101 # `send` comes first
-    deployment = exchange.route
+    deployment = exchange.upstream
     exchange.charge = charge_of(
         reading,
         body=exchange.sent_body,

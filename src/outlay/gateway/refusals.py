@@ -41,7 +41,7 @@ def refusal_error(exchange: Exchange, refusal: Refusal) -> GatewayError:
 
 
 def _price_unknown(exchange: Exchange, refusal: Refusal) -> GatewayError:
-    target = exchange.route.target
+    target = exchange.upstream.target
     name = f"{target.provider.id}/{target.model}"
     return GatewayError(
         403,

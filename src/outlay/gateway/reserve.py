@@ -73,7 +73,7 @@ async def _reserve(exchange: Exchange) -> Reserved | Refusal:
 
 
 def _command(exchange: Exchange) -> Reserve:
-    bound, target, config = exchange.bound, exchange.route.target, exchange.services.config
+    bound, target, config = exchange.bound, exchange.upstream.target, exchange.services.config
     seconds = exchange.timeouts.total_seconds + config.limits.drain_seconds + SPARE_SECONDS
     exchange.hold_micros = round(seconds * 1_000_000)
     amounts: dict[str, Amount] = {}
@@ -97,7 +97,7 @@ def _command(exchange: Exchange) -> Reserve:
         wanted,
         least,
         exchange.unbounded_reason,
-        (f"provider:{target.provider.id}", f"deployment:{exchange.route.id}"),
+        (f"provider:{target.provider.id}", f"deployment:{exchange.upstream.id}"),
         exchange.request_id,
         provider=target.provider.id,
         model=exchange.model,
@@ -111,7 +111,7 @@ def _command(exchange: Exchange) -> Reserve:
 def _accounts(exchange: Exchange) -> tuple[str, ...]:
     """All that the request belongs to; the ledger adds teams, users and organizations above them."""
     customer = (f"customer:{exchange.customer}",) if exchange.customer else ()
-    deployment = exchange.route
+    deployment = exchange.upstream
     return (
         *exchange.who.accounts,
         *customer,
@@ -124,7 +124,7 @@ def _accounts(exchange: Exchange) -> tuple[str, ...]:
 
 async def _is_counted_anew(exchange: Exchange, refusal: Refusal) -> bool:
     """Ask a provider that counts for nothing, where only the bound by bytes stands in the way."""
-    bound, target = exchange.bound, exchange.route.target
+    bound, target = exchange.bound, exchange.upstream.target
     if (
         bound is None
         or bound.quality != "bytes"
@@ -160,6 +160,8 @@ def _obey(exchange: Exchange, reserved: Reserved) -> None:
         return
     if bound.cap_field is None or reserved.output_cap < bound.wanted_output_tokens:
         exchange.sent_cap = reserved.output_cap
-    put_cap(body, reserved.output_cap, exchange.endpoint, exchange.route.target.cap_field(exchange.endpoint))
+    put_cap(
+        body, reserved.output_cap, exchange.endpoint, exchange.upstream.target.cap_field(exchange.endpoint)
+    )
     if bound.cap_field == "max_tokens" and "max_tokens" in body:
         body["max_tokens"] = reserved.output_cap  # `clamp: always` may have lowered it

@@ -22,7 +22,7 @@ async def send(exchange: Exchange) -> Reply:
     try:
         reply = await ask(
             exchange.services.transport,
-            exchange.route.target,
+            exchange.upstream.target,
             exchange.endpoint,
             exchange.sent_body,
             timeouts=exchange.timeouts,
@@ -32,7 +32,7 @@ async def send(exchange: Exchange) -> Reply:
         await _arrived(exchange, error)
         raise
     exchange.reading = reply.reading
-    await _arrived(exchange, reply.reading.failure(exchange.route.target.provider.name))
+    await _arrived(exchange, reply.reading.failure(exchange.upstream.target.provider.name))
     return reply
 
 
@@ -47,7 +47,7 @@ async def send_stream(exchange: Exchange) -> None:
     try:
         call = StreamedCall(
             exchange.services.transport,
-            exchange.route.target,
+            exchange.upstream.target,
             exchange.endpoint,
             exchange.sent_body,
             timeouts=exchange.timeouts,
@@ -69,7 +69,7 @@ async def send_stream(exchange: Exchange) -> None:
 
 def _failure(exchange: Exchange) -> ProviderError | None:
     """What went wrong in a stream that came to its end: an error event, or an end too soon."""
-    reading, name = exchange.reading, exchange.route.target.provider.name
+    reading, name = exchange.reading, exchange.upstream.target.provider.name
     assert reading is not None  # noqa: S101 # just set
     failure: ProviderError | None = reading.failure(name)
     if failure is None and not reading.is_complete:
@@ -92,7 +92,7 @@ async def _arrived(exchange: Exchange, error: ProviderError | InvalidValueError 
     """The provider's part is over: note its time, and what a failure means for the hold."""
     exchange.upstream_seconds = monotonic() - exchange.sent_at
     outcome = "ok" if error is None else error.code
-    exchange.services.metrics.upstream(exchange.route.target.provider.id, outcome)
+    exchange.services.metrics.upstream(exchange.upstream.target.provider.id, outcome)
     if error is not None and not _is_claimed(exchange):
         await fail(exchange, error)
         raise error

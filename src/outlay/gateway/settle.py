@@ -76,7 +76,7 @@ async def _resolve(services: Services, command: Settle | Void) -> None:
     """Tell the ledger. One that fails is told again later; the caller's answer does not depend on it."""
     kind = type(command).__name__.lower()
     try:
-        await services.ledger.execute_async(command, is_patient=True)
+        await services.ledger.execute_async(command, is_unawaited=True)
     except (LedgerBusyError, LedgerUnavailableError, StoreError, asyncio.CancelledError) as error:
         services.unsettled.append(command)
         log.warning("could not %s %s yet (it stays held): %s", kind, command.id, error)
@@ -88,7 +88,7 @@ async def _resolve(services: Services, command: Settle | Void) -> None:
 
 def _detail(exchange: Exchange) -> dict[str, Any]:
     """What the journal says of the exchange beside its cost. No text of the caller's or the model's."""
-    deployment, reading, charge, who = exchange.route, exchange.reading, exchange.charge, exchange.who
+    deployment, reading, charge, who = exchange.upstream, exchange.reading, exchange.charge, exchange.who
     detail: dict[str, Any] = {
         "endpoint": exchange.endpoint,
         "upstream_model": deployment.target.model,

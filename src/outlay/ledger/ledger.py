@@ -65,11 +65,11 @@ class Ledger:
         return job.outcome
 
     async def execute_async(
-        self, command: Command, *, wait_seconds: float = 0.0, is_patient: bool = False
+        self, command: Command, *, wait_seconds: float = 0.0, is_unawaited: bool = False
     ) -> Outcome:
         """Carry out a command; durable when it returns. As `execute`, for event loops.
 
-        `is_patient` lets it wait some milliseconds for others, to be committed with them: for what nobody
+        `is_unawaited` lets it wait some milliseconds for others, to be committed with them: for what nobody
         waits for, such as the settling of a call that was answered. Its place in the order stays.
         """
         import asyncio
@@ -77,7 +77,7 @@ class Ledger:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
         job = Job(command, monotonic() + wait_seconds if wait_seconds else 0.0, future)
-        self._submit(job, is_patient=is_patient)
+        self._submit(job, is_unawaited=is_unawaited)
         self._watch.add(loop, future, self.answer_seconds + wait_seconds)
         try:
             return await future
@@ -121,10 +121,10 @@ class Ledger:
         if not self.writer.stop(self.answer_seconds):
             raise self._silence()
 
-    def _submit(self, job: Job, *, is_patient: bool = False) -> Job:
+    def _submit(self, job: Job, *, is_unawaited: bool = False) -> Job:
         if job.command is not None:
             check_command(job.command)
-        self.writer.submit(job, is_patient=is_patient)
+        self.writer.submit(job, is_unawaited=is_unawaited)
         return job
 
     def _abandon(self, job: Job) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MAX_QUEUE: Final = 10_000
 MAX_BATCH: Final = 512
 PARK_SECONDS: Final = 0.05
-PATIENT_SECONDS: Final = 0.005
+UNAWAITED_SECONDS: Final = 0.005
 """How long a command that nobody waits for waits for others."""
 IDLE_SECONDS: Final = 10.0
 """How long the thread waits for work before it ends: a ledger that was dropped must leave none behind."""
@@ -95,10 +95,10 @@ class LedgerWriter:
         """How many commands wait to be taken."""
         return len(self._queue)
 
-    def submit(self, job: Job, *, is_patient: bool = False) -> None:
+    def submit(self, job: Job, *, is_unawaited: bool = False) -> None:
         """Queue a command. What ends a reservation is always taken: it makes room.
 
-        A patient one of an event loop waits a moment for others, to be committed with them.
+        One of an event loop that nobody waits for waits a moment for others, to be committed with them.
 
         Raises:
             LedgerBusyError: the queue is full; nothing was written.
@@ -114,8 +114,8 @@ class LedgerWriter:
         if job.future is None:
             return
         loop = job.future.get_loop()
-        if is_patient:
-            loop.call_later(PATIENT_SECONDS, self._ring)
+        if is_unawaited:
+            loop.call_later(UNAWAITED_SECONDS, self._ring)
         else:  # when all that the loop has ready now is done: one batch, and no contest
             loop.call_soon(self._ring)
 
