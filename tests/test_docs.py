@@ -13,13 +13,16 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import anthropic
+import openai
 import pytest
 from documented import documented_gateway
 from pages import (
@@ -80,13 +83,24 @@ def a_fresh_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process_bud
 @pytest.mark.usefixtures("a_fresh_program")
 def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    with documented_gateway(page, tmp_path) as gateway:
+    with documented_gateway(page, tmp_path) as gateway, closed_clients(namespace):
         for block, output in python_of(page):
             body = block.body if gateway is None else gateway.fill_in(block.body)
             exec(compile("\n" * block.line + body, str(page), "exec"), namespace)  # noqa: S102 # our own pages
             printed = capsys.readouterr().out
             if output is not None:
                 assert printed == output, f"{name_of(page)}, line {block.line + 1}: it prints something else"
+
+
+@contextmanager
+def closed_clients(namespace: Mapping[str, Any]) -> Iterator[None]:
+    """Close the clients that a page leaves open, as the end of its program would."""
+    try:
+        yield
+    finally:
+        for value in namespace.values():
+            if isinstance(value, openai.OpenAI | anthropic.Anthropic):
+                value.close()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
