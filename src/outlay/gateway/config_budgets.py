@@ -10,7 +10,7 @@ config/ACCOUNT/UNIT/WINDOW          one of outlay.budgets that has no id of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from outlay.domain.accounts import check_account_id, check_name
@@ -105,6 +105,16 @@ def repeated(budgets: Iterable[Budget]) -> list[str]:
             problems.append(f"there are two budgets {budget.id!r}: take one out, or give it another id")
         seen.add(budget.id)
     return problems
+
+
+def misplaced(budgets: Iterable[Budget], deployments: Collection[str]) -> list[str]:
+    """What is wrong with budgets of deployments that there are not: they would hold nothing."""
+    accounts = {f"deployment:{id}" for id in deployments}
+    return [
+        f"{budget.account} is no deployment (outlay check-config shows their ids): state model_info.id"
+        for budget in budgets
+        if budget.account.startswith("deployment:") and budget.account not in accounts
+    ]
 
 
 def _limit_and_window(

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from outlay.domain.windows import find_zone
 from outlay.errors import InvalidValueError
 from outlay.gateway.config import Config, Limits
-from outlay.gateway.config_budgets import global_budgets, own_budgets, provider_budgets, repeated
+from outlay.gateway.config_budgets import global_budgets, misplaced, own_budgets, provider_budgets, repeated
 from outlay.gateway.config_environment import database_url as read_database_url
 from outlay.gateway.config_environment import master_key, note_unused, set_variables
 from outlay.gateway.config_keys import default_key_params, upperbound_key_params
@@ -126,7 +126,8 @@ def _config(
         *(models.budgets if models else ()),
         *own_budgets(outlay.sections("budgets"), zone),
     ]
-    for problem in repeated(budgets):
+    deployments = [row.id for row in models.rows] if models else []
+    for problem in [*repeated(budgets), *(misplaced(budgets, deployments) if models else [])]:
         report.problem(f"{tops[0].file}: {problem}")
     fields: dict[str, Any] = {
         "master_key": master_key(general, report),
