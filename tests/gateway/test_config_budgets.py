@@ -195,6 +195,6 @@ def test_two_deployments_with_one_id_are_refused(tmp_path: Path) -> None:
 
 def test_a_budget_of_a_deployment_that_there_is_not_is_told(tmp_path: Path) -> None:
     entry = "{model_name: a, litellm_params: {model: gpt-4o}, model_info: {id: one}}"
-    one, two = ("{account: 'deployment:%s', limit: 1}" % name for name in ("one", "two"))
+    one, two = (f"{{account: 'deployment:{name}', limit: 1}}" for name in ("one", "two"))
     told = problem(tmp_path, f"model_list: [{entry}]\noutlay: {{budgets: [{one}, {two}]}}")
     assert told.startswith("config.yaml: deployment:two is no deployment")
