@@ -1,4 +1,4 @@
-"""Fixtures that the tests of the library's front doors share: a provider with a bill, and a database.
+"""Fixtures that the tests of the library's front doors and of the gateway share: a provider, and a database.
 
 A test module takes them by `pytest_plugins = ["front_doors"]`.
 """
@@ -19,7 +19,12 @@ from outlay.testing.provider import FakeProvider
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
     """A provider that `gpt-4o` and all of OpenAI's models go to, which bills by genai-prices."""
-    rates = {"gpt-4o": (2_500, 10_000), "gpt-4o-mini": (150, 600), "text-embedding-3-small": (20, 0)}
+    rates = {
+        "gpt-4o": (2_500, 10_000),
+        "gpt-4o-mini": (150, 600),
+        "text-embedding-3-small": (20, 0),
+        "claude-sonnet-4-6": (3_000, 15_000),
+    }
     with FakeProvider(rates=rates) as running:
         monkeypatch.setenv("OPENAI_API_BASE", running.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")

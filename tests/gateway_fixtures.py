@@ -1,4 +1,4 @@
-"""Fixtures: a gateway before a provider that keeps its own bill.
+"""Fixtures: a gateway before a provider that keeps its own bill, that of `front_doors`.
 
 A test module takes them by `pytest_plugins = ["gateway_fixtures"]`.
 """
@@ -9,16 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateways import CLAUDE_RATE, DEMO_RATE, Gateway, run_gateway
+from gateways import Gateway, run_gateway
 
 from outlay.testing.provider import FakeProvider
 
-
-@pytest.fixture
-def provider() -> Iterator[FakeProvider]:
-    """A provider that keeps its own bill, by the same rates as the gateway's prices."""
-    with FakeProvider(rates={"claude-sonnet-4-6": CLAUDE_RATE}, default_rate=DEMO_RATE) as running:
-        yield running
+pytest_plugins = ["front_doors"]
 
 
 @pytest.fixture
