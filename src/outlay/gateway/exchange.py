@@ -53,7 +53,6 @@ class Exchange:
         "is_stream",
         "is_usage_asked",
         "kept_headers",
-        "opened_at",
         "price",
         "principal",
         "reading",
@@ -122,7 +121,7 @@ class Exchange:
         # send
         self.state: State = "unsent"
         self.sent_body: dict[str, Any] = {}
-        self.sent_at = self.opened_at = self.first_chunk_at = 0.0
+        self.sent_at = self.first_chunk_at = 0.0
         self.upstream_seconds = 0.0
         # meter
         self.reading: Reading | None = None

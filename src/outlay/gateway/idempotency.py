@@ -186,7 +186,7 @@ def conflict(exchange: Exchange) -> GatewayError:
             return _in_progress() if entry.kind == "void" else _completed(entry)
         if entry is not None:
             return _other_body()
-        pending = {each.id: each for each in reader.reservations(PROJECT)}.get(claimed.reservation_id)
+        pending = reader.reservation(PROJECT, claimed.reservation_id)
     is_same = pending is None or pending.request_id == claimed.request_id
     return _in_progress() if is_same else _other_body()
 

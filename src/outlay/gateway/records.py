@@ -24,7 +24,6 @@ R = TypeVar("R", bound="Record")
 
 MAX_ID_LENGTH: Final = 200
 """So that `member:TEAM/USER` and the ids of its budgets can be stored too."""
-_ALL_MODELS: Final = frozenset({"all-team-models", "all-proxy-models"})
 
 
 class BudgetLimit(msgspec.Struct, kw_only=True, frozen=True):
@@ -67,11 +66,6 @@ class Record(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     created_by: str | None = None
     updated_by: str | None = None
     is_deleted: bool = False
-
-    @property
-    def allowed_models(self) -> frozenset[str]:
-        """The public names it may use; empty for all, which LiteLLM's names for "all" mean as well."""
-        return frozenset() if not _ALL_MODELS.isdisjoint(self.models) else frozenset(self.models)
 
     def detail(self) -> dict[str, Any]:
         """The record as JSON values, for `Account.detail`."""

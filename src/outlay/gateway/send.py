@@ -54,7 +54,6 @@ async def send_stream(exchange: Exchange) -> None:
             headers=exchange.upstream_headers,
         )
         async with call:
-            exchange.opened_at = monotonic()
             await answer.start_stream(exchange, call.headers)
             async for piece in call:
                 await answer.pass_on(exchange, piece, call.reading)

@@ -153,6 +153,9 @@ class Reader(Protocol):
     def reservations(self, project: str | None = None) -> Iterator[Reservation]:
         """All pending reservations, oldest first."""
 
+    def reservation(self, project: str, id: str) -> Reservation | None:
+        """One pending reservation by its id."""
+
     def entry(self, project: str, entry_id: str) -> Entry | None:
         """One entry by its id."""
 

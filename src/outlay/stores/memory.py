@@ -402,6 +402,10 @@ class MemoryReader:
         pending = sorted(self._tables.reservations.values(), key=lambda each: (each.reserved_at, each.id))
         yield from (each for each in pending if project in (None, each.project))
 
+    def reservation(self, project: str, id: str) -> Reservation | None:
+        """One pending reservation."""
+        return self._tables.reservations.get(Ref(project, id))
+
     def entry(self, project: str, entry_id: str) -> Entry | None:
         """One entry."""
         return self._tables.entries.get(Ref(project, entry_id))

@@ -106,6 +106,12 @@ class SQLiteReader:
         found = self._execute(statements.ALL_RESERVATIONS, {"project": project})
         return (rows.reservation_of(row) for row in found)
 
+    def reservation(self, project: str, id: str) -> Reservation | None:
+        """One pending reservation."""
+        wanted = {"project": project, "ids": rows.json_text((id,))}
+        row = self._execute(statements.RESERVATIONS, wanted).fetchone()
+        return None if row is None else rows.reservation_of(row)
+
     def entry(self, project: str, entry_id: str) -> Entry | None:
         """One entry."""
         row = self._execute(statements.ENTRY, (project, entry_id)).fetchone()

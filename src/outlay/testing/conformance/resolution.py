@@ -180,6 +180,18 @@ class Resolution(Bench):
         self.expire()
         assert self.counters() == (0, 40)
 
+    def test_a_pending_reservation_is_found_by_its_id_until_it_ends(self) -> None:
+        self.put_budget(100)
+        self.admit("r1", 40)
+        self.admit("r2", 30)
+        with self.ledger.store.read() as reader:
+            (first, _) = reader.reservations()
+            assert reader.reservation(PROJECT, "r1") == first
+            assert reader.reservation("another project", "r1") is None
+        self.settle("r1", 10)
+        with self.ledger.store.read() as reader:
+            assert reader.reservation(PROJECT, "r1") is None
+
     def test_ids_that_the_journal_makes_itself_are_refused(self) -> None:
         for id in ("r1#correct", "r1#reverse", "carry:1"):
             for command in (a_reserve(id), a_record(id), Grant(PROJECT, id, "b", 1, "test")):
