@@ -16,10 +16,10 @@ from gateways import Gateway
 from journal import eventually
 from pages import PAGES, REFERENCE, ROOT, SOURCES_OF_OUTLAY, blocks, name_of, terms
 
-from outlay.gateway.app import COUNTING, PATHS
 from outlay.gateway.config_file import load_config
 from outlay.gateway.demo import Scene, commands
 from outlay.gateway.logs import RequestLog
+from outlay.gateway.paths import COUNTING, PATHS
 from outlay.gateway.views import view_routes
 from outlay.routing.configured import ConfiguredRoutes
 

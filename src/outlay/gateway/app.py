@@ -17,27 +17,16 @@ from outlay.gateway.counting import count
 from outlay.gateway.door import Door
 from outlay.gateway.limits import Limited
 from outlay.gateway.management.app import make_management_app
+from outlay.gateway.paths import COUNTING, PATHS
 from outlay.gateway.pipeline import handle
 from outlay.gateway.services import Services
 from outlay.gateway.settle import settle_late
 from outlay.gateway.views import view_routes
-from outlay.pricing.caps import Endpoint
 
 log = logging.getLogger("outlay")
 
-PATHS: Final[tuple[tuple[Endpoint, tuple[str, ...]], ...]] = (
-    ("chat", ("/v1/chat/completions", "/chat/completions")),
-    ("messages", ("/v1/messages",)),
-    ("responses", ("/v1/responses", "/responses")),
-    ("embeddings", ("/v1/embeddings", "/embeddings")),
-    ("completions", ("/v1/completions", "/completions")),
-)
-"""What callers use, and LiteLLM's names for it without `/v1`."""
 SWEEP_SECONDS: Final = 5.0
 """How often what is due expires, and what could not be settled is tried again, when nobody calls."""
-
-
-COUNTING: Final = "/v1/messages/count_tokens"
 
 
 class App:

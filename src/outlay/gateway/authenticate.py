@@ -7,15 +7,13 @@ from typing import Final
 
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
+from outlay.gateway.paths import PATHS
 from outlay.pricing.caps import Endpoint
 
-_PATHS: Final[Mapping[Endpoint, str]] = {
-    "chat": "/chat/completions",
-    "completions": "/completions",
-    "embeddings": "/embeddings",
-    "responses": "/responses",
-    "messages": "/messages",
+_NAMES: Final[Mapping[Endpoint, tuple[str, str]]] = {
+    endpoint: (paths[0], paths[0].removeprefix("/v1")) for endpoint, paths in PATHS
 }
+"""What a key's `allowed_routes` may call an endpoint: its path, with `/v1` or without."""
 _ALL_CALLS: Final = frozenset({"llm_api_routes", "openai_routes"})
 """LiteLLM's names for whatever calls a model."""
 _CALLERS: Final = frozenset({"admin", "user", "caller"})
@@ -35,22 +33,11 @@ def authenticate(exchange: Exchange, *, is_fresh: bool = False) -> None:
             f"This key may not call models: it is for {principal.role.replace('_', ' ')} only.",
             error_code="key_not_allowed",
         )
-    if principal.allowed_routes and not _is_allowed(principal.allowed_routes, exchange.endpoint):
+    if not principal.may_call(_NAMES[exchange.endpoint], _ALL_CALLS):
         raise GatewayError(
             403,
             "permission_error",
-            f"The allowed_routes of this key do not include {_PATHS[exchange.endpoint]}.",
+            f"The allowed_routes of this key do not include {_NAMES[exchange.endpoint][1]}.",
             error_code="key_not_allowed",
         )
     exchange.principal = principal
-
-
-def _is_allowed(allowed: tuple[str, ...], endpoint: Endpoint) -> bool:
-    """Whether a key's list names an endpoint: by its path, with `/v1` or without, or all of them at once."""
-    paths = (f"/v1{_PATHS[endpoint]}", _PATHS[endpoint])
-    return any(
-        each in _ALL_CALLS
-        or each in paths
-        or (each.endswith("/*") and any(p.startswith(each[:-1]) for p in paths))
-        for each in allowed
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -42,6 +43,18 @@ class Principal:
     def is_admin(self) -> bool:
         """Whether it may do anything."""
         return self.role == "admin"
+
+    def may_call(self, paths: Collection[str], groups: Collection[str]) -> bool:
+        """Whether the key's `allowed_routes`, if it has any, name a route.
+
+        By one of its `paths`, by how one begins (`/key/*`), or by LiteLLM's name for a group of routes.
+        """
+        return not self.allowed_routes or any(
+            each in groups
+            or each in paths
+            or (each.endswith("/*") and any(path.startswith(each[:-1]) for path in paths))
+            for each in self.allowed_routes
+        )
 
     @property
     def token(self) -> str:

@@ -6,8 +6,8 @@ Every route is a `GuardedRoute`; a handler asks for its `Caller`, and whether so
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Annotated, Any
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final
 
 from fastapi import Depends
 from fastapi.routing import APIRoute
@@ -22,6 +22,9 @@ from outlay.gateway.management.json_body import with_json
 from outlay.gateway.principal import MASTER, Principal
 from outlay.gateway.records import KeyRecord
 from outlay.gateway.single_headers import refusal_of_doubled
+
+_ALL_MANAGEMENT: Final = frozenset({"management_routes"})
+"""LiteLLM's name for whatever manages."""
 
 log = logging.getLogger("outlay")
 
@@ -40,7 +43,7 @@ def authorise(request: Request, path: str) -> Principal:
     principal = catalogue.services.keyring.authenticate(dict(headers))
     if principal.role not in ACCESS.get(f"{request.method} {path}", frozenset()):
         raise forbidden(f"This key may not call {path}: ask an administrator.")
-    if not may_call(principal.allowed_routes, path):
+    if not principal.may_call((path,), _ALL_MANAGEMENT):
         raise forbidden(f"The allowed_routes of this key do not include {path}.")
     request.state.principal = principal
     return principal
@@ -111,17 +114,6 @@ def by(caller: Principal) -> str:
 def forbidden(message: str, param: str | None = None) -> GatewayError:
     """A request that its principal may not make."""
     return GatewayError(403, "permission_error", message, param=param, error_code="not_allowed")
-
-
-def may_call(allowed_routes: Iterable[str], path: str) -> bool:
-    """Whether a key's list allows a route: by its path, by a path ending in `/*`, or by LiteLLM's names."""
-    allowed = tuple(allowed_routes)
-    if not allowed:
-        return True
-    return any(
-        each in ("management_routes", path) or (each.endswith("/*") and path.startswith(each[:-1]))
-        for each in allowed
-    )
 
 
 def _check_query(request: Request, known: frozenset[str]) -> None:
