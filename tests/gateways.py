@@ -24,6 +24,7 @@ import uvicorn
 from journal import Journal, eventually
 
 from outlay.domain.budgets import Budget, Mode, Unit
+from outlay.domain.commands import Command
 from outlay.domain.money import parse_usd
 from outlay.domain.windows import Window
 from outlay.gateway.app import make_app
@@ -140,6 +141,11 @@ class Gateway:
         return self.post(
             "/v1/chat/completions", {name: value for name, value in body.items() if value is not None}, key
         )
+
+    def execute(self, *commands: Command) -> None:
+        """Carry out commands of the ledger behind the gateway."""
+        for command in commands:
+            self.services.ledger.execute(command)
 
     def settled(self) -> None:
         """Wait until nothing is held any more."""

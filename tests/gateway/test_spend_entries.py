@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import CREDENTIAL, Gateway, run_gateway, usd_budget
+from gateways import CREDENTIAL, Gateway, usd_budget
 
-from outlay.domain.commands import Command, PutBudget, Record, Reverse
+from outlay.domain.commands import PutBudget, Record, Reverse
 from outlay.gateway.config import PROJECT
 from outlay.gateway.records import key_account
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import Behaviour, FakeProvider
 
 pytest_plugins = ["gateway_fixtures"]
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def still(provider: FakeProvider, tmp_path: Path, clock: FakeClock) -> Iterator[Gateway]:
-    """A gateway whose clock a test moves."""
-    with run_gateway(provider, tmp_path, clock=clock) as running:
-        yield running
-
-
-def do(gateway: Gateway, *commands: Command) -> None:
-    for command in commands:
-        gateway.services.ledger.execute(command)
 
 
 def spend(id: str, *accounts: str, project: str = PROJECT, **more: Any) -> Record:
@@ -87,10 +69,10 @@ def test_an_entry_of_a_call_says_all_there_is_to_say(gateway: Gateway) -> None:
 
 def test_entries_are_found_by_every_filter_and_by_several_together(still: Gateway, clock: FakeClock) -> None:
     secret = still.new_key()
-    do(still, spend("a", key_account(secret), "team:red", "organization:o", model="x", request_id="r"))
+    still.execute(spend("a", key_account(secret), "team:red", "organization:o", model="x", request_id="r"))
     clock.advance(3_600)
-    do(still, spend("b", "user:ada", "customer:acme", "team:red", "tag:web", model="y", tags=("web",)))
-    do(still, spend("c", "user:ada", "global", source="counted"), Reverse(PROJECT, "a", "me"))
+    still.execute(spend("b", "user:ada", "customer:acme", "team:red", "tag:web", model="y", tags=("web",)))
+    still.execute(spend("c", "user:ada", "global", source="counted"), Reverse(PROJECT, "a", "me"))
     assert found(still, order="oldest") == ["a", "b", "c", "a#reverse"]
     assert found(still, account="global") == ["c"]
     assert found(still, key=secret, kind="record") == ["a"]
@@ -108,14 +90,14 @@ def test_entries_are_found_by_every_filter_and_by_several_together(still: Gatewa
 
 
 def test_pages_hold_every_entry_once_though_new_ones_are_written_meanwhile(still: Gateway) -> None:
-    do(still, *(spend(f"{n}", "global") for n in range(5)))
+    still.execute(*(spend(f"{n}", "global") for n in range(5)))
     seen: list[str] = []
     params: dict[str, Any] = {"limit": 2}
     while params.get("cursor", "") is not None:
         page = still.get("/v1/entries", **params).json()
         seen += [entry["id"] for entry in page["entries"]]
         params["cursor"] = page["next_cursor"]
-        do(still, spend(f"new{len(seen)}", "global"))
+        still.execute(spend(f"new{len(seen)}", "global"))
     assert seen == ["4", "3", "2", "1", "0"]
 
 
@@ -147,8 +129,7 @@ def test_each_caller_sees_what_is_its_own_and_no_project_sees_anothers(still: Ga
     still.post("/team/new", {"team_id": "red"})
     still.post("/team/member_add", {"team_id": "red", "member": {"role": "user", "user_id": "ada"}})
     plain, hers, viewer = still.new_key(), still.new_key(user_id="ada"), still.new_key(user_id="boss")
-    do(
-        still,
+    still.execute(
         spend("plain", key_account(plain), "team:red"),
         spend("hers", key_account(hers), "user:ada"),
         spend("of-her-other-key", "key:other", "user:ada"),
@@ -174,7 +155,7 @@ def test_each_caller_sees_what_is_its_own_and_no_project_sees_anothers(still: Ga
 
 def test_a_key_with_a_new_secret_keeps_its_entries(still: Gateway) -> None:
     old = still.new_key()
-    do(still, spend("before", key_account(old)))
+    still.execute(spend("before", key_account(old)))
     answer = still.post("/key/regenerate", {"key": old})
     assert answer.status_code == 200, answer.text
     new = answer.json()["key"]
@@ -182,8 +163,8 @@ def test_a_key_with_a_new_secret_keeps_its_entries(still: Gateway) -> None:
 
 
 def test_balances_are_those_of_the_running_periods_by_account(still: Gateway) -> None:
-    do(still, PutBudget(usd_budget("team:red", 10, "1d")), PutBudget(usd_budget("user:ada", 0.5)))
-    do(still, Record(PROJECT, "r", ("team:red",), 2_500_000_000))
+    still.execute(PutBudget(usd_budget("team:red", 10, "1d")), PutBudget(usd_budget("user:ada", 0.5)))
+    still.execute(Record(PROJECT, "r", ("team:red",), 2_500_000_000))
     (team,) = still.get("/v1/balances", account="team:red").json()["balances"]
     assert team == {
         "project": "gateway",
@@ -206,7 +187,7 @@ def test_balances_are_those_of_the_running_periods_by_account(still: Gateway) ->
 
 
 def test_balances_come_in_pages(still: Gateway) -> None:
-    do(still, *(PutBudget(usd_budget(f"user:{n}", 1)) for n in range(5)))
+    still.execute(*(PutBudget(usd_budget(f"user:{n}", 1)) for n in range(5)))
     first = still.get("/v1/balances", limit=3).json()
     assert [each["account"] for each in first["balances"]] == ["user:0", "user:1", "user:2"]
     rest = still.get("/v1/balances", limit=3, cursor=first["next_cursor"]).json()

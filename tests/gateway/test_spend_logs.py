@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from gateways import Gateway, run_gateway
+from gateways import Gateway
 
-from outlay.domain.commands import Amount, Command, Record, Reserve, Reverse, Settle, Void
+from outlay.domain.commands import Amount, Record, Reserve, Reverse, Settle, Void
 from outlay.gateway.config import PROJECT
 from outlay.gateway.records import key_account
 from outlay.testing.clock import FakeClock
@@ -20,23 +18,6 @@ pytest_plugins = ["gateway_fixtures"]
 
 DAY = 86_400
 ADA = (f"key:{'a' * 64}", "member:red/ada", "customer:acme", "deployment:demo-1", "global", "team:red")
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def still(provider: FakeProvider, tmp_path: Path, clock: FakeClock) -> Iterator[Gateway]:
-    """A gateway whose clock a test moves."""
-    with run_gateway(provider, tmp_path, clock=clock) as running:
-        yield running
-
-
-def do(gateway: Gateway, *commands: Command) -> None:
-    for command in commands:
-        gateway.services.ledger.execute(command)
 
 
 def spend(id: str, nanos: int | None, accounts: tuple[str, ...] = ADA, **more: Any) -> Record:
@@ -119,13 +100,13 @@ def test_a_call_that_its_provider_rejects_is_a_failure_that_costs_nothing(
 def test_a_presumed_charge_is_a_failure_until_it_is_corrected_and_stays_one_row(
     still: Gateway, clock: FakeClock
 ) -> None:
-    do(still, hold("lost", 100), hold("late", 100))
+    still.execute(hold("lost", 100), hold("late", 100))
     clock.advance(20)
     still.services.ledger.sweep()
     assert [(row["spend"], row["status"]) for row in logs(still)] == [(1e-7, "failure")] * 2
     detail = {"endpoint": "messages", "upstream_model": "demo-2026", "latency_seconds": 1.5}
     usage = {"input_tokens": 4, "output_tokens": 3}
-    do(still, Settle(PROJECT, "lost", 30, 7, usage, detail=detail), Void(PROJECT, "late", "rejected"))
+    still.execute(Settle(PROJECT, "lost", 30, 7, usage, detail=detail), Void(PROJECT, "late", "rejected"))
     late, lost = sorted(logs(still), key=lambda row: str(row["request_id"]))
     assert (lost["spend"], lost["status"], lost["total_tokens"]) == (3e-8, "success", 7)
     assert (lost["call_type"], lost["model"], lost["request_duration_ms"]) == (
@@ -138,7 +119,7 @@ def test_a_presumed_charge_is_a_failure_until_it_is_corrected_and_stays_one_row(
 
 
 def test_a_reversed_charge_costs_nothing_and_an_unknown_cost_is_not_zero(still: Gateway) -> None:
-    do(still, spend("wrong", 50), spend("unpriced", None), Reverse(PROJECT, "wrong", "me"))
+    still.execute(spend("wrong", 50), spend("unpriced", None), Reverse(PROJECT, "wrong", "me"))
     unpriced, wrong = logs(still)
     assert (wrong["spend"], wrong["metadata"]["is_reversed"]) == (0.0, True)
     assert unpriced["spend"] is None
@@ -146,9 +127,9 @@ def test_a_reversed_charge_costs_nothing_and_an_unknown_cost_is_not_zero(still: 
 
 def test_rows_are_found_by_key_user_request_and_date(still: Gateway, clock: FakeClock) -> None:
     secret = still.new_key(user_id="bob")
-    do(still, spend("first", 1), spend("of-bob", 2, (key_account(secret), "user:bob"), request_id="r"))
+    still.execute(spend("first", 1), spend("of-bob", 2, (key_account(secret), "user:bob"), request_id="r"))
     clock.advance(DAY)
-    do(still, spend("second", 3))
+    still.execute(spend("second", 3))
     digest = key_account(secret).removeprefix("key:")
     assert ids(logs(still)) == ["second", "r", "first"]
     assert ids(logs(still, api_key=secret)) == ids(logs(still, api_key=digest)) == ["r"]
@@ -164,19 +145,19 @@ def test_a_users_rows_are_those_of_its_teams_too(still: Gateway) -> None:
     member = {"role": "user", "user_id": "ada"}
     assert still.post("/team/new", {"team_id": "red"}).status_code == 200
     assert still.post("/team/member_add", {"team_id": "red", "member": member}).status_code == 200
-    do(still, spend("in-team", 1), spend("alone", 2, ("user:ada",)), spend("other", 3, ("user:bob",)))
+    still.execute(spend("in-team", 1), spend("alone", 2, ("user:ada",)), spend("other", 3, ("user:bob",)))
     assert ids(logs(still, user_id="ada")) == ["alone", "in-team"]
 
 
 def test_two_dates_give_sums_by_day_in_which_corrections_count_where_their_charge_does(
     still: Gateway, clock: FakeClock
 ) -> None:
-    do(still, spend("a", 5 * 10**8), spend("b", 10**9, ("user:bob",)), hold("lost", 4 * 10**8))
+    still.execute(spend("a", 5 * 10**8), spend("b", 10**9, ("user:bob",)), hold("lost", 4 * 10**8))
     clock.advance(DAY)
     still.services.ledger.sweep()
-    do(still, Settle(PROJECT, "lost", 10**8, 7), spend("c", 2 * 10**9))
+    still.execute(Settle(PROJECT, "lost", 10**8, 7), spend("c", 2 * 10**9))
     clock.advance(DAY)
-    do(still, spend("outside", 1))
+    still.execute(spend("outside", 1))
     assert logs(still, start_date="2026-01-01", end_date="2026-01-02") == [
         {
             "startTime": "2026-01-01",
@@ -192,7 +173,7 @@ def test_two_dates_give_sums_by_day_in_which_corrections_count_where_their_charg
 
 
 def test_pages_go_on_where_the_one_before_ended(still: Gateway) -> None:
-    do(still, *(spend(f"{n}", n) for n in range(5)))
+    still.execute(*(spend(f"{n}", n) for n in range(5)))
     seen: list[str] = []
     params: dict[str, Any] = {"page_size": 2}
     while True:
