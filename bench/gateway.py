@@ -99,7 +99,7 @@ def subjects(options: Options) -> Iterator[dict[str, Subject]]:
             key = make_key(server) if name == OUTLAY else gateways.MASTER_KEY
             found[name] = Subject(name, server.root_url, key, server)
         for subject in found.values():
-            _warm(subject)
+            warm(subject)
         yield found
 
 
@@ -114,7 +114,7 @@ def make_key(server: Server) -> str:
     return gateways.key_with_budgets(server, limits, "bench")
 
 
-def _warm(subject: Subject) -> None:
+def warm(subject: Subject) -> None:
     """A first request takes whatever time it takes; those after it are soon as fast as ever."""
     post(f"{subject.root_url}/v1/chat/completions", gateways.chat(max_tokens=24), subject.key)
     _load(subject, CLIENTS, WARM_SECONDS)
@@ -125,7 +125,7 @@ def _load(subject: Subject, clients: int, seconds: float) -> Load:
     return run_wrk(subject.root_url, subject.key, body, clients=clients, seconds=seconds)
 
 
-def _weighed_load(subject: Subject, seconds: float) -> tuple[Load, float]:
+def weighed_load(subject: Subject, seconds: float) -> tuple[Load, float]:
     """The load, and the processor time of one request in µs, which other programs disturb less."""
     before = subject.server.cpu_seconds() if subject.server else 0.0
     load = _load(subject, CLIENTS, seconds)
@@ -143,7 +143,7 @@ def _in_turn(subjects: Mapping[str, Subject], turns: int, act: Callable[[Subject
 
 def _measure_throughput(report: Report, subjects: Mapping[str, Subject], size: Size) -> None:
     say(f"gateway: {CLIENTS} clients, {size.turns} turns of {size.seconds:.0f} s of each")
-    loads = _in_turn(subjects, size.turns, lambda each: _weighed_load(each, size.seconds))
+    loads = _in_turn(subjects, size.turns, lambda each: weighed_load(each, size.seconds))
     rates = {name: [load.requests_per_second for load, _ in found] for name, found in loads.items()}
     micros = {name: median(micros for _, micros in found) for name, found in loads.items()}
     middle = {name: median(found) for name, found in rates.items()}
