@@ -72,7 +72,7 @@ def charge_of(
         held = 0 if bound is None else bound.token_bound(cap)
         return Charge(None, held, {}, metered.source, version, metered.is_disputed, metered.claimed)
     try:
-        served = served_price(book, provider, model, reading.service_tier, at=at, own=own or None)
+        served = served_price(book, provider, model, reading.served, at=at, own=own or None)
         nanos: int | None = served.cost(usage)
     except PriceUnknownError:
         nanos = None

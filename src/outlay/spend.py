@@ -39,16 +39,17 @@ def served_price(
     book: PriceBook,
     provider: str,
     model: str,
-    tier: str | None,
+    served: Mapping[str, str],
     *,
     at: int,
     own: Mapping[str, Any] | None = None,
 ) -> Price:
-    """Give the price of the tier that an answer says it was served in; the standard one if it says none.
+    """Give the price of how an answer says it was served; the standard one if it says nothing.
 
     Raises:
         PriceUnknownError: the model has no price, or none for that tier.
     """
+    tier = served.get("service_tier")
     special = None if tier in _STANDARD_TIERS else tier
     return book.price(provider, model, at=at, service_tier=special, own=own)
 
@@ -103,7 +104,7 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
             "completion_obj has no usage that could be charged (its input and output tokens): "
             "pass model, input_text and output_text instead"
         )
-    price = served_price(book, provider, name, reading.service_tier, at=at)
+    price = served_price(book, provider, name, reading.served, at=at)
     nanos = price.cost(metered.usage)
     return Spend(nanos, metered.usage, "provider", provider, named, price.version, completion_key(content))
 

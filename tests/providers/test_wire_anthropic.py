@@ -91,7 +91,7 @@ def test_an_answer_is_read_and_its_cached_input_added() -> None:
         "web_searches": 2,
     }
     assert reading.text == 'Hm. Hellolook_up{"a":1}'
-    assert (reading.finish_reason, reading.service_tier) == ("end_turn", "priority")
+    assert (reading.finish_reason, reading.served["service_tier"]) == ("end_turn", "priority")
     assert reading.is_complete
 
 
@@ -126,7 +126,7 @@ def test_a_stream_takes_the_newest_counts() -> None:
     }
     assert (reading.text, reading.finish_reason, reading.is_final) == ("Hello", "end_turn", True)
     assert (reading.response_id, reading.model) == ("msg_1", "claude-sonnet-4")
-    assert reading.service_tier == "standard"
+    assert reading.served["service_tier"] == "standard"
 
 
 def test_input_is_not_added_twice_when_a_delta_repeats_it() -> None:

@@ -126,7 +126,7 @@ def test_a_chat_is_read() -> None:
     }
     assert reading.texts == ("Hello", "Hi")
     assert reading.finish_reasons == {0: "stop", 1: "length"}
-    assert (reading.choices, reading.is_complete, reading.service_tier) == (2, True, "default")
+    assert (reading.choices, reading.is_complete, reading.served["service_tier"]) == (2, True, "default")
 
 
 @pytest.mark.parametrize("value", [-1, "12", 1.5, 10**30, True, [1], {"a": 1}])

@@ -100,7 +100,7 @@ def _request(target: Target, path: str, body: Mapping[str, Any], headers: Mappin
 def read(body: Mapping[str, Any], _endpoint: Endpoint = "messages", _quirks: Quirks | None = None) -> Reading:
     """Read a whole answer."""
     reading = Reading(is_final=True, choices=1)
-    _identify(body, reading)
+    reading.identify(body)
     reading.claim = read_usage(body)
     if body.get("type") == "error":
         reading.error = _error(body)
@@ -160,13 +160,14 @@ class StreamReader:
             case "message_start":
                 message = document.get("message")
                 if isinstance(message, Mapping):
-                    _identify(message, self.reading)
+                    self.reading.identify(message)
                     self._merge(message.get("usage"))
             case "content_block_start":
                 self._read_part(document.get("content_block"))
             case "content_block_delta":
                 self._read_part(document.get("delta"))
             case "message_delta":
+                self.reading.note_served(document)
                 self._merge(document.get("usage"))
                 delta = document.get("delta")
                 if isinstance(delta, Mapping):
@@ -206,13 +207,6 @@ def _read_block(block: Mapping[str, Any], reading: Reading) -> None:
         reading.add(block.get("name"))
         if block.get("input"):
             reading.add(encode(block["input"]).decode())
-
-
-def _identify(message: Mapping[str, Any], reading: Reading) -> None:
-    reading.identify(message)
-    usage = message.get("usage")
-    if isinstance(usage, Mapping) and isinstance(usage.get("service_tier"), str):
-        reading.service_tier = usage["service_tier"]
 
 
 def _note_reason(message: Mapping[str, Any], reading: Reading) -> None:

@@ -43,9 +43,10 @@ class StreamReader:
 
     def _read_chunk(self, chunk: Mapping[str, Any]) -> None:
         reading = self.reading
-        tier = chunk.get("service_tier")
-        if reading.response_id is None or reading.model is None or (tier and tier != reading.service_tier):
+        if reading.response_id is None or reading.model is None:
             reading.identify(chunk)
+        else:
+            reading.note_served(chunk)
         choices = chunk.get("choices")
         if isinstance(choices, list):
             for position, choice in enumerate(choices):

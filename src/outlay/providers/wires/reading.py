@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outlay.errors import ProviderFailedError
+from outlay.pricing.dimensions import ANSWERED
 
 Claim = dict[str, object]
 """What a provider says it used: genai-prices' unit names → the raw values it sent, unjudged.
@@ -22,12 +23,13 @@ class Reading:
 
     `claim` is the newest usage (None: none yet), `is_final` whether the wire's own end was seen (`[DONE]`,
     `response.completed`, `message_stop`, or a whole body), `finish_reasons` are by choice, `error` is an
-    error sent in the middle of an answer, `malformed` counts events that could not be read.
+    error sent in the middle of an answer, `malformed` counts events that could not be read. `served` is how
+    the answer says it was served, in lower case: `service_tier`, `speed`, `inference_geo`.
     """
 
     response_id: str | None = None
     model: str | None = None
-    service_tier: str | None = None
+    served: dict[str, str] = field(default_factory=dict)
     claim: Claim | None = None
     finish_reasons: dict[int, str] = field(default_factory=dict)
     choices: int = 0
@@ -70,11 +72,21 @@ class Reading:
             pieces.append(text)
 
     def identify(self, document: Mapping[str, Any]) -> None:
-        """Take over the answer's id, model and service tier, each when it is given."""
-        for name, key in (("response_id", "id"), ("model", "model"), ("service_tier", "service_tier")):
+        """Take over the answer's id and model, each when it is given, and how it was served."""
+        for name, key in (("response_id", "id"), ("model", "model")):
             value = document.get(key)
             if isinstance(value, str) and value:
                 setattr(self, name, value)
+        self.note_served(document)
+
+    def note_served(self, document: Mapping[str, Any]) -> None:
+        """Take over how the answer was served, as it says at its top or in its usage; the newest counts."""
+        usage = document.get("usage")
+        for place in (document, usage) if isinstance(usage, Mapping) else (document,):
+            for name in ANSWERED:
+                value = place.get(name)
+                if value and isinstance(value, str) and value != self.served.get(name):
+                    self.served[name] = value.strip().lower()
 
     def failure(self, provider: str = "The provider") -> ProviderFailedError | None:
         """The error to raise when the provider sent one inside its answer, else None."""
