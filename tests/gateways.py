@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -159,12 +160,28 @@ class Gateway:
             journal.close()
 
 
+_TICK_SECONDS = 0.005
+
+
 class _Server(uvicorn.Server):
-    """Sees at once that it must stop; uvicorn's own looks ten times a second."""
+    """Sees at once that it must stop, and that all has ended; uvicorn's own looks ten times a second."""
 
     async def main_loop(self) -> None:
         while not self.should_exit:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for each in (*self.servers, *(sockets or ())):
+            each.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections or self.server_state.tasks:
+                    await asyncio.sleep(_TICK_SECONDS)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
 
 
 @contextmanager

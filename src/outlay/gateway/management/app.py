@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Security
@@ -10,6 +11,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 
 from outlay import __version__
 from outlay.errors import OutlayError
@@ -24,13 +26,24 @@ from outlay.gateway.management.teams import add_team_routes
 from outlay.gateway.management.users import add_user_routes
 from outlay.gateway.services import Services
 
-_ROUTES: Final = (add_key_routes, add_user_routes, add_team_routes, add_member_routes, add_customer_routes)
+_ROUTES: Final = (
+    *(add_key_routes, add_user_routes, add_team_routes, add_member_routes, add_customer_routes),
+    add_spend_routes,
+)
 _INVALID: Final = "invalid_request_error"
 
 
 def make_management_app(services: Services) -> FastAPI:
     """Build the app. It serves root paths (`/key/generate` …), `/openapi.json` and `/docs`."""
-    app = FastAPI(
+    app = _blank_app()
+    app.state.catalogue = Catalogue(services)
+    app.router.routes.extend(_declared_routes())
+    _answer_failures(app)
+    return app
+
+
+def _blank_app() -> FastAPI:
+    return FastAPI(
         title="Outlay",
         version=__version__,
         redoc_url=None,
@@ -38,13 +51,17 @@ def make_management_app(services: Services) -> FastAPI:
         redirect_slashes=False,
         dependencies=[Security(HTTPBearer(auto_error=False)), Depends(caller)],
     )
-    app.state.catalogue = Catalogue(services)
+
+
+@cache
+def _declared_routes() -> tuple[BaseRoute, ...]:
+    """The routes, declared once a process: they know no services, and compiling their fields takes long."""
+    app = _blank_app()
+    own = len(app.router.routes)
     app.router.route_class = GuardedRoute
     for add_routes in _ROUTES:
         add_routes(app)
-    add_spend_routes(app, services)
-    _answer_failures(app)
-    return app
+    return tuple(app.router.routes[own:])
 
 
 def _answer_failures(app: FastAPI) -> None:

@@ -23,7 +23,6 @@ from outlay.gateway.management.visibility import (
     accounts_with_balances,
     filter_for,
 )
-from outlay.gateway.services import Services
 from outlay.ledger.moments import read_date, read_moment
 from outlay.ledger.reports import MAX_PAGE, balances_of
 from outlay.ledger.store import Reader
@@ -34,8 +33,8 @@ Text = Annotated[str | None, Query(max_length=1_000)]
 Size = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 
-def add_spend_routes(app: FastAPI, _: Services) -> None:
-    """Add the routes to the management app."""
+def add_spend_routes(app: FastAPI) -> None:
+    """Declare the routes."""
     app.get("/spend/logs", tags=["spend"])(spend_logs)
     app.get("/v1/entries", tags=["spend"])(list_entries)
     app.get("/v1/balances", tags=["spend"])(list_balances)
