@@ -1,31 +1,37 @@
-"""A command line in a folder of its own, run as a process."""
+"""A command line in a folder of its own: run in this process, or as one of its own where that matters."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from threading import Timer
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import apsw
+import pytest
 
 from outlay.bootstrap import open_ledger
+from outlay.cli import main
 from outlay.domain.commands import Command
 from outlay.ledger.ledger import Ledger
 from outlay.settings import Settings
 from outlay.testing.clock import FakeClock
 
 _PATIENCE_SECONDS = 30
+_PROGRAM = (sys.executable, "-m", "outlay")
+_SERVING = frozenset({"serve", "demo"})
 
 
 class Ran(NamedTuple):
-    """What a process answered."""
+    """What a command answered."""
 
     code: int
     out: str
@@ -70,15 +76,33 @@ class Server:
 
 
 class CommandLine:
-    """Runs `outlay` in a folder."""
+    """Runs `outlay` in a folder, with an environment that has nothing of Outlay's or a provider's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.database = folder / "outlay.db"
 
     def __call__(self, *arguments: str, **environ: str) -> Ran:
+        """Run a command in this process; one that might go on for ever as a process, which has a deadline."""
+        if _SERVING.intersection(arguments):
+            return self.process(*arguments, **environ)
+        out, err = _Captured(), _Captured()
+        with ExitStack() as stack:
+            stack.enter_context(patch.dict(os.environ, {**_clean_environment(), **environ}, clear=True))
+            stack.enter_context(chdir(self.folder))
+            stack.enter_context(patch.object(sys, "argv", ["outlay", *arguments]))
+            stack.enter_context(patch.object(sys, "stdin", io.StringIO()))
+            stack.enter_context(redirect_stdout(out))
+            stack.enter_context(redirect_stderr(err))
+            end = stack.enter_context(pytest.raises(SystemExit))
+            main()
+        assert isinstance(end.value.code, int)
+        return Ran(end.value.code, out.text, err.text)
+
+    def process(self, *arguments: str, program: Sequence[str] = _PROGRAM, **environ: str) -> Ran:
+        """Run a command as a process of its own."""
         done = subprocess.run(
-            [sys.executable, "-m", "outlay", *arguments],
+            [*program, *arguments],
             cwd=self.folder,
             env={**_clean_environment(), **environ},
             capture_output=True,
@@ -100,7 +124,7 @@ class CommandLine:
     def runs(self, *arguments: str, **environ: str) -> Iterator[Server]:
         """Start what goes on until it is stopped; it is gone at the end in any case."""
         with subprocess.Popen(
-            [sys.executable, "-m", "outlay", *arguments],
+            [*_PROGRAM, *arguments],
             cwd=self.folder,
             env={**_clean_environment(), **environ},
             stdout=subprocess.PIPE,
@@ -117,7 +141,7 @@ class CommandLine:
     def piped_to_head(self, *arguments: str) -> str:
         """Run with a reader that takes one line and leaves; gives the line. No complaint, exit code 0."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "outlay", *arguments],
+            [*_PROGRAM, *arguments],
             cwd=self.folder,
             env=_clean_environment(),
             stdout=subprocess.PIPE,
@@ -152,6 +176,20 @@ class CommandLine:
         for statement in statements:
             connection.execute(statement)
         connection.close()
+
+
+class _Captured(io.TextIOWrapper):
+    """An output that is no terminal, as a pipe is."""
+
+    def __init__(self) -> None:
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, encoding="utf-8")
+
+    @property
+    def text(self) -> str:
+        """What was written."""
+        self.flush()
+        return self._bytes.getvalue().decode()
 
 
 def _clean_environment() -> dict[str, str]:
