@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ONCE := --ignore tests/ledger/test_simulation.py --ignore tests/mutants
+IS_LIVE := $(if $(filter-out 0 no false,$(LIVE)),--live)
 INPUTS := requirements/dev.txt pyproject.toml tools/venv.sh
 
 .PHONY: all install run tour check test test-other-pythons bench bench-peers pins clean
@@ -12,13 +13,13 @@ install: .venv/.installed
 	@echo "setting up .venv (a minute, once)"
 	@sh tools/venv.sh $(PYTHON) .venv
 
-# A gateway on this machine, and commands to paste. ARGS="--port 8000"
+# A gateway on this machine, and commands to paste. ARGS="--port 8000". LIVE=1: with the real API.
 run: install
-	@$(BIN)/outlay demo $(ARGS)
+	@$(BIN)/outlay demo $(IS_LIVE) $(ARGS)
 
 # The library, step by step. LIVE=1: with the real API.
 tour: install
-	@$(BIN)/python examples/tour.py $(if $(LIVE),--live)
+	@$(BIN)/python examples/tour.py $(IS_LIVE)
 
 check: install
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """The gateway that pages of the documentation speak of, and the commands of such a page.
 
-A page means a running gateway by `http://127.0.0.1:4000` and a key by `sk-…` in its Python, and by
-`$GATEWAY`, `$KEY` and `$MASTER_KEY` in its `console` blocks. An answer whose status a block shows
+A page means a running gateway by `http://127.0.0.1:4000` and a key by `sk-…`, and in its `console` blocks by
+`$GATEWAY`, `$KEY` and `$MASTER_KEY` too. An answer whose status a block shows
 (`HTTP/1.1 402 …`) has that status; all others are 200.
 """
 
@@ -26,9 +26,11 @@ ADDRESS = "http://127.0.0.1:4000"
 KEY = "sk-…"
 _STATUS = re.compile(r"^HTTP/1\.1 (\d{3})", re.MULTILINE)
 _RUN = re.compile(
-    r"^(\w+=\$\()?(curl .*\$GATEWAY|outlay (key|budget|balance|entries|audit|presumed)\b)", re.DOTALL
+    r"^(\w+=\$\()?(curl .*(\$GATEWAY|http://127\.0\.0\.1:4000)|"
+    r"outlay (key|budget|balance|entries|audit|presumed)\b)",
+    re.DOTALL,
 )
-_CURL = "curl() { command curl -sS -w '%{stderr}status %{http_code}\\n' \"$@\"; }\n"
+_CURL = "curl() { command curl -sS \"$@\" -w '%{stderr}status %{http_code}\\n'; }\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def commands_of(block: Block) -> list[str]:
 
 def is_of_gateway(page: Path) -> bool:
     """Whether the page needs a gateway that runs."""
-    return any("$GATEWAY" in command for block in blocks(page) for command in commands_of(block)) or any(
+    return any("curl" in command for block in blocks(page) for command in commands_of(block)) or any(
         ADDRESS in block.body for block, _ in python_of(page)
     )
 
@@ -101,7 +103,7 @@ def statuses(page: Path, documented: Documented, folder: Path) -> list[tuple[int
     running = [(block, found) for block in blocks(page) if (found := commands_of(block))]
     lines = ["set -eu -o pipefail", _CURL]
     for block, found in running:
-        lines += [f"echo 'block {block.line}' >&2", *found]
+        lines += [f"echo 'block {block.line}' >&2", *(documented.fill_in(each) for each in found)]
     done = subprocess.run(
         ["bash", "-c", "\n".join(lines)],
         env=documented.environ,

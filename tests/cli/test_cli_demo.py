@@ -121,10 +121,10 @@ def test_a_busy_port_is_told_and_another_taken(outlay: CommandLine) -> None:
             assert paste(found.commands[0]).startswith("HTTP/1.1 200")
 
 
-def test_a_providers_key_in_the_environment_is_used_instead(outlay: CommandLine) -> None:
+def test_a_live_demo_calls_the_provider_whose_key_is_in_the_environment(outlay: CommandLine) -> None:
     with FakeProvider() as provider:
         environ = {"OPENAI_API_KEY": "sk-upstream", "OPENAI_BASE_URL": provider.base_url}
-        with outlay.runs("demo", "--port", "0", **environ) as server:
+        with outlay.runs("demo", "--port", "0", "--live", **environ) as server:
             found = shown(server)
             assert f"OpenAI at {provider.base_url} answers" in found.text
             assert children(server.process.pid) == []

@@ -35,22 +35,28 @@ def run_demo(
     folder: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the database there; else it goes at the end.")
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Call the provider whose key is in the environment: costs money.")
+    ] = False,
 ) -> None:
     """Try the gateway: on this machine only, with a key of $0.05 a day and three commands to paste.
 
-    With a provider's key in the environment (such as OPENAI_API_KEY) it calls that provider; else a fake one
-    that it starts, and nothing costs money. Ctrl-C ends it all.
+    A fake provider answers, which it starts, and nothing costs money. With --live it calls the provider whose
+    key is in the environment (such as OPENAI_API_KEY), which bills that. Ctrl-C ends it all.
 
     \b
     outlay demo
     outlay demo --folder ./demo
+    outlay demo --live
     """
     server = load_server()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that what was begun is ended
     with ExitStack() as stack:
         database = stack.enter_context(_place(folder)) / "outlay.db"
-        scene = _scene(stack, database)
-        raise typer.Exit(_serve(server, scene, database, port, is_kept=folder is not None))
+        scene = _scene(stack, database, is_live=live)
+        code = _serve(server, scene, database, port, is_kept=folder is not None)
+    say(_ended(scene, database.parent, is_kept=folder is not None))
+    raise typer.Exit(code)
 
 
 def _serve(server: Server, scene: Scene, database: Path, port: int, *, is_kept: bool) -> int:
@@ -67,13 +73,22 @@ def _serve(server: Server, scene: Scene, database: Path, port: int, *, is_kept: 
         return server.serve(config, listener, started=show)
 
 
-def _scene(stack: ExitStack, database: Path) -> Scene:
+def _scene(stack: ExitStack, database: Path, *, is_live: bool) -> Scene:
     from outlay.bootstrap import open_price_book
     from outlay.gateway.demo import fake_scene, real_scene
     from outlay.settings import Settings
 
-    book = open_price_book(Settings.from_environment(database_url=str(database)))
-    return real_scene(os.environ, book) or stack.enter_context(fake_scene())
+    if not is_live:
+        return stack.enter_context(fake_scene())
+    return real_scene(os.environ, open_price_book(Settings.from_environment(database_url=str(database))))
+
+
+def _ended(scene: Scene, folder: Path, *, is_kept: bool) -> str:
+    """What is left of it."""
+    provider = "" if scene.is_live else "The fake provider has ended. "
+    if is_kept:
+        return f"\nEnded. {provider}Kept: {folder}, with the database and the master key."
+    return f"\nEnded. {provider}Removed: {folder}, with the database and the keys. Nothing is left behind."
 
 
 @contextmanager
@@ -135,4 +150,6 @@ Paste into another terminal:
         say(f"# {number}. {tells}\n{command}\n")
     outlay = "outlay" if shutil.which("outlay") else f"{shlex.quote(sys.executable)} -m outlay"
     say(f"# What is left of the budget:\n{outlay} balance --database {shlex.quote(str(database))}\n")
+    say("# What docs/tutorial-gateway.md calls by these names:")
+    say(f"export GATEWAY={address} KEY={key.secret} MASTER_KEY={shlex.quote(master)}\n")
     say("Ctrl-C ends it. Requests are logged below.")

@@ -1,6 +1,7 @@
 """Demo: what `outlay demo` serves, and the commands that show it off.
 
-Without a provider's key it serves a fake provider, a process of its own that ends with whoever started it.
+It serves a fake provider, a process of its own that ends with whoever started it, unless a real one is asked
+for: a key that happens to be in the environment is no reason to spend its owner's money.
 """
 
 from __future__ import annotations
@@ -47,19 +48,23 @@ _TOO_MANY_TOKENS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is served, who answers, the model to call, and parameters that the budget refuses."""
+    """What is served, who answers, the model to call, parameters that the budget refuses, and whether calls
+    cost money.
+    """
 
     routes: Routes
     tells: str
     model: str
     refused: Mapping[str, int]
+    is_live: bool = False
 
 
-def real_scene(environ: Mapping[str, str], book: PriceBook) -> Scene | None:
-    """The providers whose keys are in the environment; None if there is none with a model of a known price.
+def real_scene(environ: Mapping[str, str], book: PriceBook) -> Scene:
+    """The providers whose keys are in the environment.
 
     Raises:
-        InvalidValueError: a key or an address in the environment cannot be used.
+        InvalidValueError: there is none with a model of a known price, or a key or an address in the
+            environment cannot be used.
     """
     routes = EnvironmentRoutes(environ)
     for provider in routes.providers:
@@ -71,9 +76,12 @@ def real_scene(environ: Mapping[str, str], book: PriceBook) -> Scene | None:
         refused = _too_dear(book, provider, target.model)
         if refused is not None:
             name = target.provider.name
-            tells = f"{name} at {target.base_url} answers, and bills whoever has the key in your environment"
-            return Scene(routes, tells, group.name, refused)
-    return None
+            tells = f"{name} at {target.base_url} answers, and bills the owner of the key in your environment"
+            return Scene(routes, tells, group.name, refused, is_live=True)
+    raise InvalidValueError(
+        "a live demo needs a provider's key in the environment, such as OPENAI_API_KEY: set one, or leave "
+        "out --live (LIVE=1)"
+    )
 
 
 @contextmanager
@@ -154,7 +162,7 @@ def _base_url(process: subprocess.Popen[bytes]) -> str:
     try:
         return str(json.loads(line)["base_url"])
     except ValueError as error:
-        raise InvalidValueError("the fake provider did not start: set a provider's key instead") from error
+        raise InvalidValueError("the fake provider did not start: its own message says why") from error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
