@@ -18,7 +18,7 @@ from outlay.completions import default_max_tokens, price_book
 from outlay.domain.accounts import check_name
 from outlay.domain.budgets import MODES, Budget, Mode, Period, running_period
 from outlay.domain.commands import PutBudget, Record, Reset
-from outlay.domain.money import parse_usd, usd_float
+from outlay.domain.money import parse_limit, usd_float
 from outlay.domain.windows import SECOND
 from outlay.errors import InvalidValueError, UnknownUserError
 from outlay.guards import Guard
@@ -121,7 +121,7 @@ class BudgetManager:
         Raises:
             InvalidValueError: (a ValueError) a negative, NaN or infinite budget, an unknown duration or mode.
         """
-        limit = parse_usd(total_budget, "total_budget")
+        limit = parse_limit(total_budget, "total_budget")
         chosen = self.mode if mode is None else _check_mode(mode)
         anchor = self._clock.wall() if created_at is None else _check_seconds(created_at)
         budget = user_budget(self.project_name, user, limit, duration, anchor, chosen)

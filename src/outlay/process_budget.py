@@ -11,7 +11,7 @@ from typing import Final, TypeGuard
 import outlay
 from outlay.domain.budgets import MODES, Budget, Mode
 from outlay.domain.commands import PutBudget, Record, Reset
-from outlay.domain.money import parse_usd, usd_float
+from outlay.domain.money import parse_limit, parse_usd, usd_float
 from outlay.domain.windows import Window
 from outlay.errors import InvalidValueError, OutlayError
 from outlay.guards import Guard
@@ -46,7 +46,7 @@ class ProcessBudget:
             InvalidValueError: `outlay.budget_mode` or `outlay.budget_wait_seconds` cannot be used.
         """
         given, mode = outlay.max_budget, outlay.budget_mode
-        limit = 0 if given is None else parse_usd(given, "outlay.max_budget")
+        limit = 0 if given is None else parse_limit(given, "outlay.max_budget")
         if not limit:
             return None
         if not _is_mode(mode):

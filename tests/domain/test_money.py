@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal, localcontext
+from math import nextafter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outlay.domain.money import MAX_NANOS, parse_usd, round_half_up, round_up, usd_float, usd_text
+from outlay.domain.money import (
+    MAX_NANOS,
+    float_at_most,
+    limit_float,
+    parse_limit,
+    parse_usd,
+    round_half_up,
+    round_up,
+    usd_float,
+    usd_text,
+)
 from outlay.errors import InvalidAmountError
 
 PROOF = settings(derandomize=True, deadline=None, max_examples=300)
@@ -35,10 +47,59 @@ def test_usd_is_read_exactly_and_rounded_half_up(value: object, nanos: int) -> N
     assert parse_usd(value) == nanos
 
 
-@pytest.mark.parametrize("value", ["", "ten", "1,5", None, True, [], b"1", "0x10"])
-def test_what_is_no_number_is_refused_by_name(value: object) -> None:
+@pytest.mark.parametrize("value", ["", "ten", "1,5", None, True, [], b"1", "0x10", "１０", "٣"])
+@pytest.mark.parametrize("parse", [parse_usd, parse_limit, limit_float])
+def test_what_is_no_number_is_refused_by_name(parse: Callable[[object, str], object], value: object) -> None:
     with pytest.raises(InvalidAmountError, match="max_budget must be a number of USD"):
-        parse_usd(value, "max_budget")
+        parse(value, "max_budget")
+
+
+@pytest.mark.parametrize(
+    ("value", "nanos"),
+    [
+        ("0.0000000019", 1),
+        ("1e-9", 1),
+        (1.9999999999, 1_999_999_999),
+        (Decimal("0.99999999999999999999"), 999_999_999),
+        (0, 0),
+        ("0.000", 0),
+        ("-0", 0),
+        (0.1, 100_000_000),
+        (10**9, MAX_NANOS),
+    ],
+)
+def test_a_limit_is_rounded_down(value: object, nanos: int) -> None:
+    assert parse_limit(value) == nanos
+
+
+@pytest.mark.parametrize("value", [5e-10, "5e-10", "0.0000000009999", Decimal("1e-400"), 5e-324, "1e-99999"])
+@pytest.mark.parametrize("parse", [parse_limit, limit_float])
+def test_a_limit_above_zero_never_becomes_zero(parse: Callable[[object, str], object], value: object) -> None:
+    with pytest.raises(InvalidAmountError, match=r"max_budget is .* less than the smallest amount"):
+        parse(value, "max_budget")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0.1", "123456789.123456789", "0.99999999999999999999", "1.0000000000000000001", "3", "1e-9", "0"],
+)
+def test_the_float_of_a_text_is_the_nearest_that_is_not_above_it(text: str) -> None:
+    number = float_at_most(text)
+    assert Decimal(repr(number)) <= Decimal(text)
+    assert number in (float(text), nextafter(float(text), 0))
+
+
+@pytest.mark.parametrize("text", ["1e-400", "1e-99999999999999999999999", "-1e-400"])
+def test_a_text_too_small_for_a_float_is_no_zero(text: str) -> None:
+    with pytest.raises(ValueError, match="too small"):
+        float_at_most(text)
+
+
+@PROOF
+@given(st.decimals(Decimal("1e-9"), 10**9, places=14))
+def test_a_limit_is_at_most_what_it_says_in_every_form(stated: Decimal) -> None:
+    for form in (stated, str(stated), float_at_most(str(stated)), limit_float(stated)):
+        assert 0 < parse_limit(form) <= stated * 10**9
 
 
 @pytest.mark.parametrize(

@@ -358,7 +358,7 @@ outlay: {clamp: never, estimate: guess, default_max_tokens: 1.5, limits: {max_de
         ),
         (
             "litellm_settings: {default_key_generate_params: {max_budget: -1}}",
-            "config.yaml: litellm_settings.default_key_generate_params.max_budget must be a number from 0",
+            "config.yaml: litellm_settings.default_key_generate_params.max_budget must not be negative",
         ),
         (
             "litellm_settings: {upperbound_key_generate_params: {duration: soon}}",

@@ -207,12 +207,12 @@ def _check_not_of_record(budget: Budget, done: str) -> None:
 
 def _limit(text: str, unit: str) -> int:
     from outlay.domain.budgets import UNITS, check_amount
-    from outlay.domain.money import parse_usd
+    from outlay.domain.money import parse_limit
 
     if unit not in UNITS:
         raise InvalidValueError(f"--unit must be one of {', '.join(UNITS)}, not {unit!r}")
     if unit == "usd":
-        return parse_usd(text.strip().removeprefix("$"), "LIMIT")
+        return parse_limit(text.strip().removeprefix("$"), "LIMIT")
     if not (text.isascii() and text.isdigit()):
         raise InvalidValueError(f"LIMIT must be a whole number of {unit}, not {text!r}")
     return check_amount(int(text[:_MOST_DIGITS]), "LIMIT")

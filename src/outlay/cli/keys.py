@@ -249,9 +249,9 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _usd(text: str | None) -> float | None:
-    from outlay.domain.money import parse_usd, usd_float
+    from outlay.domain.money import limit_float
 
-    return None if text is None else usd_float(parse_usd(text.strip().removeprefix("$"), "--max-budget"))
+    return None if text is None else limit_float(text.strip().removeprefix("$"), "--max-budget")
 
 
 def _length(text: str | None) -> str | None:

@@ -21,7 +21,7 @@ from typing import Final, get_args
 from outlay.domain.accounts import Account
 from outlay.domain.budgets import Budget, Mode, Unit, check_amount, check_budget
 from outlay.domain.commands import PutAccount, PutBudget, RemoveBudget
-from outlay.domain.money import parse_usd
+from outlay.domain.money import parse_limit
 from outlay.domain.windows import Window
 from outlay.errors import InvalidValueError
 from outlay.gateway.config import PROJECT
@@ -111,7 +111,7 @@ def _is_wider(budget: Budget, before: Budget | None) -> bool:
 def _usd_budgets(account: str, record: Record, zone: str, at: int) -> Iterator[Budget]:
     def usd(name: str, amount: object, duration: str | None, field: str, prefix: str = "") -> Budget:
         window = _anchored(litellm_window(duration, zone, field=f"{prefix}budget_duration"), account, at)
-        limit = parse_usd(amount, f"{prefix}{field}")
+        limit = parse_limit(amount, f"{prefix}{field}")
         return _budget(f"{account}/{name}", account, "usd", limit, window, mode=_mode(record))
 
     if record.max_budget is not None:

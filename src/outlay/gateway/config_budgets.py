@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from outlay.domain.accounts import check_account_id, check_name
 from outlay.domain.budgets import MAX_AMOUNT, MODES, UNITS, Budget, Mode, Unit, check_budget
-from outlay.domain.money import parse_usd
+from outlay.domain.money import parse_limit
 from outlay.domain.windows import Window
 from outlay.errors import InvalidValueError
 from outlay.gateway.budgeting import is_of_record
@@ -40,7 +40,7 @@ _RATES: Final[Sequence[tuple[str, Unit, str, Window]]] = (
 def global_budgets(litellm: Section, zone: str) -> list[Budget]:
     """The gateway's own: `max_budget` over `budget_duration`."""
     window = litellm.take_as("budget_duration", lambda value, field: litellm_window(value, zone, field=field))
-    limit = litellm.take_as("max_budget", parse_usd)
+    limit = litellm.take_as("max_budget", parse_limit)
     if limit is None:
         return []
     if limit == 0:  # a moving user would find the gateway shut
@@ -122,7 +122,7 @@ def _limit_and_window(
 ) -> tuple[int | None, Window]:
     """The amount and the window, by these names or by LiteLLM's other pair."""
     pairs = [names, ("max_budget", "budget_duration")]
-    limits = [section.take_as(name, parse_usd) for name, _ in dict.fromkeys(pairs) if section.has(name)]
+    limits = [section.take_as(name, parse_limit) for name, _ in dict.fromkeys(pairs) if section.has(name)]
     windows = [
         section.take_as(name, lambda value, field: litellm_window(value, zone, field=field))
         for _, name in dict.fromkeys(pairs)
@@ -189,7 +189,7 @@ def _provider_id(section: Section, name: str) -> str:
 
 def _amount(value: Any, field: str, unit: Unit) -> int:
     if unit == "usd":
-        return parse_usd(value, field)
+        return parse_limit(value, field)
     return read_whole(value, field, least=0, most=MAX_AMOUNT)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from outlay.domain.budgets import MAX_AMOUNT
-from outlay.domain.money import MAX_NANOS, NANOS_PER_USD
+from outlay.domain.money import limit_float
 from outlay.errors import InvalidValueError
 from outlay.gateway.budgeting import budgets_of
 from outlay.gateway.config_section import Section
@@ -68,5 +68,5 @@ def _value(section: Section, name: str) -> Any:
     if name in _COUNTS:
         return section.take_whole(name, least=0, most=MAX_AMOUNT)
     if name in _AMOUNTS:
-        return section.take_number(name, least=0, most=MAX_NANOS // NANOS_PER_USD)
+        return section.take_as(name, limit_float)
     return section.take(name)

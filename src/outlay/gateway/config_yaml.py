@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import yaml
 
+from outlay.domain.money import float_at_most
 from outlay.errors import InvalidValueError
 
 MAX_BYTES: Final = 4 * 2**20
@@ -162,7 +164,21 @@ class _PlainLoader(yaml.SafeLoader):
         self.scalar_line = node.start_mark.line + 1
         return super().construct_scalar(node)
 
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """A limit of many digits must not grow, nor become 0, by being read as a float."""
+        text = node.value.replace("_", "")
+        number: float = super().construct_yaml_float(node)
+        if not isfinite(number) or ":" in text:  # 1:30.5, a number of base 60
+            return number
+        try:
+            return float_at_most(text)
+        except ValueError as error:
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from None
+
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > _MAX_MERGED:
             raise yaml.MarkedYAMLError(problem="too many merged keys", problem_mark=node.start_mark)
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:float", _PlainLoader.construct_yaml_float)

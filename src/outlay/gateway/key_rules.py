@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from outlay.domain.budgets import check_amount
-from outlay.domain.money import parse_usd
+from outlay.domain.money import parse_limit
 from outlay.domain.windows import NEVER, Window
 from outlay.errors import InvalidValueError
 from outlay.gateway.durations import litellm_window
@@ -77,5 +77,5 @@ def _size(name: str, value: object) -> int:
     if name in _COUNTS:
         return check_amount(value, name)
     if name == "max_budget":
-        return parse_usd(value, name)
+        return parse_limit(value, name)
     raise InvalidValueError(f"upperbound_key_generate_params cannot bound {name}")

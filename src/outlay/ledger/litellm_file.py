@@ -19,7 +19,7 @@ from typing import Any, Final
 from outlay.domain.accounts import check_name
 from outlay.domain.budgets import Mode
 from outlay.domain.commands import Command, PutAccount, PutBudget, Record
-from outlay.domain.money import parse_usd
+from outlay.domain.money import parse_limit, parse_usd
 from outlay.domain.windows import HOUR, SECOND
 from outlay.errors import InvalidValueError
 from outlay.ledger.store import Reader
@@ -162,7 +162,7 @@ def _read_user(name: str, record: object) -> FileUser:
         ends_at = started_at + int(days) * 24 * HOUR
     return FileUser(
         name,
-        parse_usd(record["total_budget"], f"{where}: total_budget"),
+        parse_limit(record["total_budget"], f"{where}: total_budget"),
         None if days is None else _DAYS[int(days)],
         created_at,
         ends_at,

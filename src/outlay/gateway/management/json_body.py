@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from outlay.domain.money import float_at_most
 from outlay.gateway.failures import GatewayError
 
 
@@ -70,7 +71,10 @@ def _no_constant(name: str) -> float:
 
 
 def _finite(text: str) -> float:
-    number = float(text)
+    try:
+        number = float_at_most(text)
+    except ValueError as error:
+        raise _invalid(f"{error}: give a number that a JSON reader can hold.") from None
     if not isfinite(number):
         raise _invalid(f"{text[:40]} is beyond every number that can be stored.")
     return number
