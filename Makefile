@@ -1,12 +1,15 @@
-# `make` is what CI runs: check + test. `make run` tries the gateway, `make tour` the library.
+# `make` is what CI runs: check + test + test-pythons. `make run` tries the gateway, `make tour` the library.
 PYTHON ?= python3
 BIN := .venv/bin
-ONCE := --ignore tests/ledger/test_simulation.py --ignore tests/mutants
+PYTEST := -n 2 --dist worksteal
 IS_LIVE := $(if $(filter-out 0 no false,$(LIVE)),--live)
 INPUTS := requirements/dev.txt pyproject.toml tools/venv.sh
 
-.PHONY: all install run tour check test test-other-pythons bench bench-peers pins clean
-all: check test
+# A process that may not keep its bytecode compiles everything anew: tests start many.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: all install run tour check test test-pythons bench bench-peers pins clean
+all: check test test-pythons
 
 install: .venv/.installed
 .venv/.installed: $(INPUTS)
@@ -27,19 +30,19 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Every test, once.
 test: install
-	$(BIN)/pytest -n 2
-	@$(MAKE) --no-print-directory test-other-pythons
+	$(BIN)/pytest $(PYTEST)
 
-# The tests on each other supported Python that is installed, but for the simulator and the mutants: those try
-# the rules of the ledger, which are the same on all.
-test-other-pythons: install
+# On each other supported Python that is installed, what can differ there: all but the tests marked `once`, each
+# with its reason.
+test-pythons: install
 	@for python in $$($(BIN)/python tools/pythons.py); do \
 		venv=.venv-$$(basename $$python); \
 		if [ ! -f $$venv/.installed ] || [ requirements/dev.txt -nt $$venv/.installed ]; then \
 			sh tools/venv.sh $$python $$venv || exit 1; \
 		fi; \
-		echo "$$python"; $$venv/bin/pytest -n 2 $(ONCE) || exit 1; \
+		echo "$$python"; $$venv/bin/pytest $(PYTEST) -m "not once" || exit 1; \
 	done
 
 # How fast it is, beside what the machine could do. ARGS=--quick, --json, --markdown, or names: ARGS="ledger importing".

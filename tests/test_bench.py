@@ -7,6 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.once("sums under load, which the database keeps")
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -56,6 +56,7 @@ from outlay.testing.provider import Behaviour, Bill, FakeProvider
 from outlay.user_reservation import UserReservation
 
 pytest_plugins = ["front_doors"]
+pytestmark = pytest.mark.once("the words of the documentation")
 
 NOT_RUN = "# Not run: "
 

@@ -23,6 +23,7 @@ from outlay.gateway.views import view_routes
 from outlay.routing.configured import ConfiguredRoutes
 
 pytest_plugins = ["gateway_fixtures"]
+pytestmark = pytest.mark.once("the words of the documentation")
 
 GATEWAY = SOURCES_OF_OUTLAY / "gateway"
 _HEADER = re.compile(r"x-[a-z-]+[a-z]|retry-after|request-id|idempotency-key|anthropic-[a-z]+")

@@ -24,6 +24,7 @@ from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
 pytest_plugins = ["gateway_fixtures"]
+pytestmark = pytest.mark.once("sums under load, which the database keeps")
 
 CALLS = 100
 FITTING = 12

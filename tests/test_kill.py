@@ -17,6 +17,7 @@ from outlay.errors import ProviderConnectionError
 from outlay.testing.provider import Bill, FakeProvider
 
 pytest_plugins = ["front_doors"]
+pytestmark = pytest.mark.once("what a killed process leaves in the database")
 
 CHILD = """
 import json, sys, threading

@@ -16,6 +16,7 @@ from outlay import BudgetExceededError, BudgetManager
 from outlay.testing.provider import FakeProvider
 
 pytest_plugins = ["front_doors"]
+pytestmark = pytest.mark.once("sums under load, which the database keeps")
 
 CALLS = 500
 FITTING = 10

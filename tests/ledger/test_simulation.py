@@ -8,6 +8,8 @@ import pytest
 from outlay.ledger.writer import LedgerWriter
 from outlay.testing.simulator import SimulationError, Tally, simulate
 
+pytestmark = pytest.mark.once("the ledger's rules, the same on every Python")
+
 SEEDS = 1000
 STEPS = 200
 AT_ONCE = 50

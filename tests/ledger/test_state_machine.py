@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -35,6 +36,8 @@ from outlay.stores.sqlite import SQLiteStore
 from outlay.testing.clock import FakeClock
 from outlay.testing.conformance.base import PROJECT, a_budget, a_record, a_reserve, a_settle
 from outlay.testing.model import Model, digest_of
+
+pytestmark = pytest.mark.once("the ledger's rules, the same on every Python")
 
 AMOUNTS = st.integers(0, 60)
 BUDGETS = st.sampled_from(["b", "tokens", "team", "rpm"])

@@ -27,6 +27,8 @@ from outlay.stores import memory
 from outlay.stores.memory import MemoryTransaction
 from outlay.testing.simulator import SimulationError, simulate
 
+pytestmark = pytest.mark.once("the ledger's rules, the same on every Python")
+
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 SEEDS = range(1, 25)

@@ -1,0 +1,27 @@
+"""What all tests share: a command line, and which of them run once and not on every Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+
+PROPERTY = "a property of exact arithmetic and pure rules"
+
+
+@pytest.fixture
+def outlay(tmp_path: Path) -> CommandLine:
+    """Runs `outlay` in the test's folder."""
+    return CommandLine(tmp_path)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of Hypothesis, before tests are chosen by marks; no mark is without a reason."""
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.once(PROPERTY))
+        for mark in item.iter_markers("once"):
+            if not (len(mark.args) == 1 and isinstance(mark.args[0], str)):
+                raise pytest.UsageError(f"{item.nodeid}: say why it runs once: once('the reason')")
