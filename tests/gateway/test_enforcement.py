@@ -87,7 +87,7 @@ def test_each_level_alone_refuses_and_the_others_stay_untouched(
             answer = call(gateway, level)
             gateway.services.ledger.execute(PutBudget(budget))
             assert answer.status_code == 402, level
-            assert answer.json()["error"]["account"] == level
+            assert answer.json()["error"]["account_kind"] == level.partition(":")[0]
             assert set(spent(gateway).values()) == {0}
         assert provider.requests == []
 

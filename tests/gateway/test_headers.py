@@ -57,10 +57,15 @@ def test_a_keys_spend_and_budget_are_told_as_litellm_tells_them(gateway: Gateway
     assert spends == pytest.approx([each, 2 * each])
 
 
-def test_what_is_left_is_that_of_the_tightest_budget(provider: FakeProvider, tmp_path: Path) -> None:
+def test_what_is_left_is_that_of_the_tightest_budget_of_the_callers_own(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
     budgets = [usd_budget("global", 0.2), usd_budget("provider:openai", 0.1)]
     with run_gateway(provider, tmp_path, budgets=budgets) as gateway:
-        left = gateway.chat(gateway.new_key(max_budget=0.3)).headers["x-outlay-remaining"]
+        key = gateway.new_key(budget_limits=[{"max_budget": 0.4, "budget_duration": "1d"}], max_budget=0.3)
+        left = gateway.chat(key).headers["x-outlay-remaining"]
+        assert float(left) == pytest.approx(0.3 - provider.bill.total_nanos / 1e9)
+        left = gateway.chat().headers["x-outlay-remaining"]  # the master key sees all
         assert float(left) == pytest.approx(0.1 - provider.bill.total_nanos / 1e9)
 
 

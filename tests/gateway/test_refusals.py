@@ -194,7 +194,7 @@ def test_models_are_refused_by_name(gateway: Gateway) -> None:
     assert (facts["type"], facts["param"]) == ("model_not_found", "model")
     denied, facts = refused(gateway, gateway.new_key(models=["claude-sonnet-4-6"]))
     assert isinstance(denied, openai.PermissionDeniedError)
-    assert facts["type"] == "model_access_denied"
+    assert facts["type"] == facts["code"] == "key_model_access_denied"
     check_nothing_happened(gateway)
 
 

@@ -5,7 +5,7 @@ Amounts are nanos for `usd` and counts for the other units; spans are microsecon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,8 @@ class Reserve:
     `wanted_output_tokens`. `unbounded_reason` says why the amounts are no bound: all but soft budgets refuse.
     `attempt_accounts` (a deployment, a provider) count requests once per attempt, `accounts` once per
     request. `catalogue_version` is the one at which the caller read its accounts, `holder` names the
-    instance of a program that asks (see `FreeSlots`): a repeat may say others.
+    instance of a program that asks (see `FreeSlots`), `disclosed_accounts` are those whose balances the
+    outcome may tell the caller (None: all): a repeat may say others.
     """
 
     project: str
@@ -50,6 +51,7 @@ class Reserve:
     tags: tuple[str, ...] = ()
     catalogue_version: int | None = None
     holder: str | None = None
+    disclosed_accounts: Collection[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ def decide_reserve(
     if refusals:
         return Decision(_refuse(command, refusals, lines, output_tokens))
     periods, holds, alerts, remaining, is_limited, first = [], [], [], None, False, None
+    disclosed = command.disclosed_accounts
     for budget, period, fixed, per_output_token, room in lines:
         needed = fixed + per_output_token * output_tokens
         key, starts_at, ends_at, granted, reserved, settled, overrun = period
@@ -79,7 +80,7 @@ def decide_reserve(
             alerts += crossed(budget, period, held)
         if budget.mode != "soft" and _is_metered(budget.unit):
             is_limited = True
-            if budget.unit == "usd":
+            if budget.unit == "usd" and (disclosed is None or budget.account in disclosed):
                 remaining = room - needed if remaining is None else min(remaining, room - needed)
                 if first is None and budget.account == command.accounts[0]:
                     first = settled, budget.limit + granted
@@ -113,6 +114,7 @@ def decide_reserve(
         alerts=tuple(alerts),
         is_limited=is_limited,
         first_budget=first,
+        is_cap_disclosed=cap == command.wanted_output_tokens or not _is_bound_by_others(command, lines, cap),
     )
     return Decision(outcome, periods, reservation)
 
@@ -276,6 +278,22 @@ def _can_wait(line: Line, output_tokens: int) -> bool:
     return _admits(line._replace(room=line.room + line.period.reserved), output_tokens)
 
 
+def _is_bound_by_others(command: Reserve, lines: Sequence[Line], cap: int | None) -> bool:
+    """Whether a budget of an account that is not disclosed allows no more than this cap."""
+    disclosed = command.disclosed_accounts
+    return (
+        disclosed is not None
+        and cap is not None
+        and any(
+            line.per_output_token
+            and line.budget.mode == "hard"
+            and line.budget.account not in disclosed
+            and (line.room - line.fixed) // line.per_output_token <= cap
+            for line in lines
+        )
+    )
+
+
 def _affordable(command: Reserve, lines: Sequence[Line]) -> int | None:
     if command.wanted_output_tokens is None:
         return None
@@ -284,7 +302,8 @@ def _affordable(command: Reserve, lines: Sequence[Line]) -> int | None:
     caps = [(line.room - line.fixed) // line.per_output_token for line in capped]
     if not caps or min(caps) <= 0 or not all(_admits(line, 0) for line in others):
         return None
-    return min(caps)
+    most = min(caps)
+    return None if _is_bound_by_others(command, lines, most) else most
 
 
 def _refusal(line: Line, output_tokens: int, affordable: int | None) -> Refusal:

@@ -21,8 +21,9 @@ class Alert(NamedTuple):
 class Reserved(NamedTuple):
     """The estimate is held. `state` tells a repeat what became of the reservation since.
 
-    `output_cap` is the granted number of output tokens per answer. `remaining_nanos` is what the tightest
-    usd budget has left after this hold, None without one. `is_limited` says that a budget that can refuse
+    `output_cap` is the granted number of output tokens per answer; `is_cap_disclosed` says that it tells of
+    no budget but those of the disclosed accounts. `remaining_nanos` is what the tightest usd budget of those
+    accounts has left after this hold, None without one. `is_limited` says that a budget that can refuse
     counts its money or its tokens, so that the cap must be obeyed. `first_budget` has the settled nanos and
     the limit of the first usd budget of the command's first account. A repeat says neither.
     """
@@ -36,6 +37,7 @@ class Reserved(NamedTuple):
     alerts: tuple[Alert, ...] = ()
     is_limited: bool = False
     first_budget: tuple[int, int] | None = None
+    is_cap_disclosed: bool = True
 
 
 class Refusal(NamedTuple):
@@ -44,7 +46,7 @@ class Refusal(NamedTuple):
     Amounts are nanos or counts of `unit`; `window` and `mode` are the budget's, the window as it is written
     (`1m`, `daily` …). `can_wait` says that only reserved amounts stand in the way.
     `affordable_output_tokens` is the largest output cap that every hard budget would admit now, None if
-    none would do.
+    none would do, or if it would tell of a budget whose account is not disclosed.
     """
 
     reason: RefusalReason

@@ -156,8 +156,8 @@ def _headers(exchange: Exchange, content_type: bytes, *, is_sent: bool = True) -
             (b"x-litellm-model-id", deployment_id),
             (b"x-outlay-attempts", b"1"),
         ]
-    if exchange.sent_cap is not None:
-        headers.append((b"x-outlay-max-tokens", b"%d" % exchange.sent_cap))
+    if exchange.told_cap is not None:
+        headers.append((b"x-outlay-max-tokens", b"%d" % exchange.told_cap))
     return headers
 
 

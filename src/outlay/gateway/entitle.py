@@ -1,6 +1,8 @@
-"""Entitle: is there such a model, and may this key use it?"""
+"""Entitle: may this key use the model, and is there such a model?"""
 
 from __future__ import annotations
+
+from typing import Final
 
 from outlay.gateway.authenticate import authenticate
 from outlay.gateway.exchange import Exchange
@@ -8,15 +10,30 @@ from outlay.gateway.failures import GatewayError
 from outlay.gateway.principal import Principal
 from outlay.routing.deployments import Routes
 
+_ALL: Final = frozenset({"*", "all-proxy-models", "all-team-models"})
+
 
 def entitle(exchange: Exchange) -> None:
-    """Find the model group, and check the key's allow-lists.
+    """Check the key's allow-lists, and find the model group.
+
+    The lists come first: whoever has one learns nothing of the models that it does not name.
 
     Raises:
-        GatewayError: 404 `model_not_found`, 403 `model_access_denied`.
+        GatewayError: 403 `key_model_access_denied`, `team_…` or `user_…`; 404 `model_not_found`.
     """
     asked, routes = exchange.body["model"], exchange.services.config.routes
     group = routes.find(asked)
+    name = asked if group is None else group.name
+    if denied_by(exchange.who, name, routes) is not None:
+        authenticate(exchange, is_fresh=True)  # it may be news
+        owner = denied_by(exchange.who, name, routes)
+        if owner is not None:
+            raise GatewayError(
+                403,
+                f"{owner}_model_access_denied",
+                f"This key may not use {asked[:200]!r}{_WHOSE[owner]}: see GET /v1/models for those it may.",
+                param="model",
+            )
     if group is None:
         raise GatewayError(
             404,
@@ -24,26 +41,27 @@ def entitle(exchange: Exchange) -> None:
             f"There is no model {asked[:200]!r} here: see GET /v1/models, or ask the operator to add it.",
             param="model",
         )
-    if not may_use(exchange.who, group.name, routes):
-        authenticate(exchange, is_fresh=True)  # it may be news
-        if not may_use(exchange.who, group.name, routes):
-            raise GatewayError(
-                403,
-                "model_access_denied",
-                f"This key may not use {group.name!r}: see GET /v1/models for those it may.",
-                param="model",
-            )
     exchange.group = group
 
 
-def may_use(principal: Principal, model: str, routes: Routes) -> bool:
-    """Whether every allow-list of the principal names the model, by whatever name the list knows it."""
-    return all(model in names or _is_listed(model, names, routes) for names in principal.allowed)
+_WHOSE: Final = {
+    "key": "",
+    "team": ", which the models of its team do not name",
+    "user": ", which the models of its user do not name",
+}
+
+
+def denied_by(principal: Principal, model: str, routes: Routes) -> str | None:
+    """Whose list does not name the model, by whatever name the list knows it; None if all do."""
+    for owner, names in principal.allowed:
+        if model not in names and not _is_listed(model, names, routes):
+            return owner
+    return None
 
 
 def _is_listed(model: str, names: frozenset[str], routes: Routes) -> bool:
     for name in names:
-        if name in ("*", "all-proxy-models", "all-team-models"):
+        if name in _ALL:
             return True
         if name.endswith("/*") and model.startswith(name[:-1]):
             return True

@@ -64,13 +64,13 @@ class Exchange:
         "send",
         "sent_at",
         "sent_body",
-        "sent_cap",
         "services",
         "size",
         "started_at",
         "state",
         "status",
         "tags",
+        "told_cap",
         "unbounded_reason",
         "upstream_headers",
         "upstream_seconds",
@@ -117,7 +117,7 @@ class Exchange:
         self.reserved: Reserved | None = None
         self.reserved_at = self.hold_micros = 0
         self.cap = 0
-        self.sent_cap: int | None = None
+        self.told_cap: int | None = None
         # send
         self.state: State = "unsent"
         self.sent_body: dict[str, Any] = {}

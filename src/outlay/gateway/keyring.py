@@ -115,13 +115,13 @@ class Keyring:
             accounts.append(f"user:{user_id}")
         if key.organization_id:
             accounts.append(f"organization:{key.organization_id}")
-        lists: tuple[tuple[str, ...], ...] = (
-            key.models,
-            () if team is None else team.models,
-            () if member is None else member.models,
-        )
+        lists: list[tuple[str, tuple[str, ...]]] = [
+            ("key", key.models),
+            ("team", () if team is None else team.models),
+            ("team", () if member is None else member.models),
+        ]
         if user is not None and not team_id:
-            lists = (*lists, user.models)
+            lists.append(("user", user.models))
         return Principal(
             account,
             tuple(accounts),
@@ -131,7 +131,7 @@ class Keyring:
             user_id,
             team_id,
             key.organization_id or (None if team is None else team.organization_id),
-            tuple(frozenset(each) for each in lists if each),
+            tuple((kind, frozenset(names)) for kind, names in lists if names),
             tuple(dict.fromkeys((*key.tags, *(() if team is None else team.tags)))),
             key.expires_at,
             key.allowed_routes,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from outlay.gateway.records import member_account
 
 Role = Literal["admin", "admin_viewer", "user", "caller", "management", "read_only"]
 """What a principal may do beyond calling models; see `authorise`.
@@ -16,14 +18,17 @@ what is the key's own; they call no models.
 """
 
 MASTER: Final = "master"
+AllowList = tuple[str, frozenset[str]]
+"""Whose list of models (`key`, `team`, `user`), and the names that stand there."""
+_READS_ALL: Final = frozenset({"admin", "admin_viewer"})
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A key that is good, and what it belongs to, as of `version` of the catalogue.
 
-    `accounts` are those to reserve on; the ledger adds those above them. Every one of `allowed` that is not
-    empty must name a model that the key may use. `tags` count with every request of the key.
+    `accounts` are those to reserve on; the ledger adds those above them. Every one of `allowed` must name a
+    model that the key may use. `tags` count with every request of the key.
     """
 
     account: str
@@ -34,10 +39,30 @@ class Principal:
     user_id: str | None = None
     team_id: str | None = None
     organization_id: str | None = None
-    allowed: tuple[frozenset[str], ...] = ()
+    allowed: tuple[AllowList, ...] = ()
     tags: tuple[str, ...] = ()
     expires_at: int | None = None
     allowed_routes: tuple[str, ...] = ()
+    own_accounts: frozenset[str] | None = field(init=False)
+    """The accounts whose balances a refusal may tell: the key's, its user's, the membership's and the team's.
+    None for all."""
+
+    def __post_init__(self) -> None:
+        own = None if self.role in _READS_ALL else frozenset(self._own())
+        object.__setattr__(self, "own_accounts", own)
+
+    def _own(self) -> Iterator[str]:
+        yield self.account
+        if self.user_id is not None:
+            yield f"user:{self.user_id}"
+        if self.team_id is not None:
+            yield f"team:{self.team_id}"
+            if self.user_id is not None:
+                yield member_account(self.team_id, self.user_id)
+
+    def owns(self, account: str) -> bool:
+        """Whether a refusal may tell this account's balance."""
+        return self.own_accounts is None or account in self.own_accounts
 
     @property
     def is_admin(self) -> bool:

@@ -18,14 +18,19 @@ _MOST_RETRY_SECONDS: Final = 86_400
 
 
 def refusal_error(exchange: Exchange, refusal: Refusal) -> GatewayError:
-    """The answer to a refusal, after the table of the reference (`docs/reference/gateway.md`)."""
+    """The answer to a refusal, after the table of the reference (`docs/reference/gateway.md`).
+
+    Of an account that is not the caller's own it tells the kind, when its period ends, and whether waiting
+    helps: a caller names customers and tags as it likes, and must not read their balances that way.
+    """
     if refusal.reason == "account_blocked":
+        who = refusal.account if _is_own(exchange, refusal) else f"This {_kind(refusal)}"
         return GatewayError(
             403,
             "permission_error",
-            f"{refusal.account} is blocked: ask the operator.",
+            f"{who} is blocked: ask the operator.",
             error_code="account_blocked",
-            facts={"account": refusal.account},
+            facts=_who(exchange, refusal),
         )
     if refusal.reason == "price_unknown":
         return _price_unknown(exchange, refusal)
@@ -34,7 +39,7 @@ def refusal_error(exchange: Exchange, refusal: Refusal) -> GatewayError:
             403,
             "cost_unbounded",
             exchange.unbounded_reason or "The cost of this request cannot be bounded, and a budget applies.",
-            facts={"budget": refusal.budget_id, "account": refusal.account},
+            facts=_who(exchange, refusal),
             headers={"x-should-retry": "false"},
         )
     return _exceeded(exchange, refusal)
@@ -46,25 +51,26 @@ def _price_unknown(exchange: Exchange, refusal: Refusal) -> GatewayError:
     return GatewayError(
         403,
         "price_unknown",
-        f"No price is known for {name}, and the budget {_shown_budget(refusal)} applies: ask the operator to "
+        f"No price is known for {name}, and {_named_budget(exchange, refusal)} applies: ask the operator to "
         f"add input_cost_per_token and output_cost_per_token to the deployment, or {name!r} to outlay.prices "
         "(`free: true` for a local model).",
         param="model",
-        facts={"budget": refusal.budget_id, "account": refusal.account},
+        facts=_who(exchange, refusal),
         headers={"x-should-retry": "false"},
     )
 
 
 def _exceeded(exchange: Exchange, refusal: Refusal) -> GatewayError:
     unit, override = refusal.unit, exchange.services.config.budget_exceeded_status
-    facts = _facts(refusal)
+    facts = _facts(exchange, refusal)
     if unit == "usd":
         status = override or (429 if refusal.can_wait else 402)
         headers = {"retry-after": str(RETRY_SECONDS)} if refusal.can_wait else {"x-should-retry": "false"}
         return GatewayError(
             status,
             "budget_exceeded",
-            _message(refusal, is_litellm=override is not None),
+            _message(exchange, refusal, is_litellm=override is not None),
+            error_code=None if override is None else str(override),
             facts=facts,
             headers=headers,
         )
@@ -72,31 +78,69 @@ def _exceeded(exchange: Exchange, refusal: Refusal) -> GatewayError:
         return GatewayError(
             400,
             "invalid_request_error",
-            f"{_message(refusal)} It can never be admitted: shorten it, or lower max_tokens.",
+            f"{_message(exchange, refusal)} It can never be admitted: shorten it, or lower max_tokens.",
             error_code="tokens_above_limit",
             facts=facts,
         )
     return GatewayError(
-        429, "rate_limit_exceeded", _message(refusal), facts=facts, headers=_rate_headers(exchange, refusal)
+        429,
+        "rate_limit_exceeded",
+        _message(exchange, refusal),
+        facts=facts,
+        headers=_rate_headers(exchange, refusal),
     )
 
 
-def _facts(refusal: Refusal) -> dict[str, Any]:
+def _is_own(exchange: Exchange, refusal: Refusal) -> bool:
+    return exchange.who.owns(refusal.account)
+
+
+def _kind(refusal: Refusal) -> str:
+    """The account's kind: `key`, `customer`, `global` …"""
+    return refusal.account.partition(":")[0]
+
+
+def _who(exchange: Exchange, refusal: Refusal) -> dict[str, Any]:
+    """Whose budget it is, as far as the caller may know."""
+    kind = {"account_kind": _kind(refusal)}
+    if not _is_own(exchange, refusal):
+        return kind
+    return {"budget": refusal.budget_id, "account": refusal.account, **kind}
+
+
+def _facts(exchange: Exchange, refusal: Refusal) -> dict[str, Any]:
     unit = refusal.unit
     amounts = ("limit", "settled", "reserved", "needed")
+    told: dict[str, Any] = {}
+    if _is_own(exchange, refusal):
+        told = {
+            "unit": unit,
+            "window": refusal.window,
+            **{name: amount_value(getattr(refusal, name), unit) for name in amounts},
+            "affordable_max_tokens": refusal.affordable_output_tokens,
+        }
     return {
-        "budget": refusal.budget_id,
-        "account": refusal.account,
-        "unit": unit,
-        "window": refusal.window,
-        **{name: amount_value(getattr(refusal, name), unit) for name in amounts},
-        "affordable_max_tokens": refusal.affordable_output_tokens,
+        **_who(exchange, refusal),
+        **told,
         "resets_at": None if refusal.resets_at is None else to_datetime(refusal.resets_at).isoformat(),
         "can_wait": refusal.can_wait,
     }
 
 
-def _message(refusal: Refusal, *, is_litellm: bool = False) -> str:
+def _message(exchange: Exchange, refusal: Refusal, *, is_litellm: bool = False) -> str:
+    start = "Budget has been exceeded! " if is_litellm else ""
+    if _is_own(exchange, refusal):
+        text = _with_figures(refusal, is_litellm=is_litellm)
+    else:
+        text = f"{start}{_named_budget(exchange, refusal).capitalize()} cannot admit this request."
+    if refusal.can_wait:
+        return f"{text} Others' reservations stand in the way: try again shortly."
+    if refusal.resets_at is not None:
+        text += f" It resets at {to_datetime(refusal.resets_at):%Y-%m-%d %H:%M:%S} UTC."
+    return text
+
+
+def _with_figures(refusal: Refusal, *, is_litellm: bool) -> str:
     unit = refusal.unit
     limit, is_usd = amount_text(refusal.limit, unit), unit == "usd"
     settled, reserved, needed = (
@@ -114,11 +158,14 @@ def _message(refusal: Refusal, *, is_litellm: bool = False) -> str:
     )
     if refusal.affordable_output_tokens:
         text += f" max_tokens of at most {refusal.affordable_output_tokens} would fit."
-    if refusal.can_wait:
-        return f"{text} Others' reservations stand in the way: try again shortly."
-    if refusal.resets_at is not None:
-        text += f" It resets at {to_datetime(refusal.resets_at):%Y-%m-%d %H:%M:%S} UTC."
     return text
+
+
+def _named_budget(exchange: Exchange, refusal: Refusal) -> str:
+    if _is_own(exchange, refusal):
+        return f"the budget {_shown_budget(refusal)}"
+    kind = _kind(refusal)
+    return f"a {kind} budget" if kind == "global" else f"a budget of this {kind}"
 
 
 def _shown(account: str) -> str:
@@ -137,6 +184,8 @@ def _rate_headers(exchange: Exchange, refusal: Refusal) -> dict[str, str]:
     if not refusal.can_wait and refusal.resets_at is not None:
         seconds = (refusal.resets_at - exchange.services.clock.wall()) / SECOND
     wait = min(max(math.ceil(seconds), 1), _MOST_RETRY_SECONDS)
+    if not _is_own(exchange, refusal):
+        return {"retry-after": str(wait)}
     kind = "tokens" if refusal.unit == "tokens" else "requests"
     left = max(refusal.limit - refusal.settled - refusal.reserved, 0)
     return {

@@ -105,6 +105,7 @@ def _command(exchange: Exchange) -> Reserve:
         tags=exchange.tags,
         catalogue_version=exchange.who.version,
         holder=exchange.services.instance,
+        disclosed_accounts=exchange.who.own_accounts,
     )
 
 
@@ -158,8 +159,9 @@ def _obey(exchange: Exchange, reserved: Reserved) -> None:
     exchange.cap = reserved.output_cap
     if bound.cap_field is None and not reserved.is_limited:
         return
-    if bound.cap_field is None or reserved.output_cap < bound.wanted_output_tokens:
-        exchange.sent_cap = reserved.output_cap
+    is_put = bound.cap_field is None or reserved.output_cap < bound.wanted_output_tokens
+    if is_put and reserved.is_cap_disclosed:
+        exchange.told_cap = reserved.output_cap
     put_cap(
         body, reserved.output_cap, exchange.endpoint, exchange.upstream.target.cap_field(exchange.endpoint)
     )

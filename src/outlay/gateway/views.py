@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from outlay.errors import OutlayError, StoreError
-from outlay.gateway.entitle import may_use
+from outlay.gateway.entitle import denied_by
 from outlay.gateway.failures import GatewayError, failure_of
 from outlay.gateway.metrics import CONTENT_TYPE
 from outlay.gateway.principal import Principal
@@ -124,7 +124,7 @@ def _look(services: Services) -> None:
 def _list(services: Services, principal: Principal) -> dict[str, Any]:
     """The models that a key may use, in OpenAI's shape and Anthropic's at once."""
     routes = services.config.routes
-    names = [name for name in routes.names() if may_use(principal, name, routes)]
+    names = [name for name in routes.names() if denied_by(principal, name, routes) is None]
     created_at = datetime.fromtimestamp(_CREATED, UTC).isoformat()
     data = [
         {

@@ -13,7 +13,7 @@ from outlay.domain.commands import Command, Reserve
 if TYPE_CHECKING:
     import msgspec
 
-_NO_CONTENT: Final = frozenset({"catalogue_version", "holder"})
+_NO_CONTENT: Final = frozenset({"catalogue_version", "holder", "disclosed_accounts"})
 """What says who asks and when, not what is asked: another instance may repeat a reserve, and later."""
 
 _content_of_reserve: Final = attrgetter(*(f.name for f in fields(Reserve) if f.name not in _NO_CONTENT))
