@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -42,8 +41,6 @@ CREDENTIAL = "sk-upstream-credential-of-the-operator"
 DEMO_RATE = (2_500, 10_000)
 """Nanos for each token in and out of the model `demo`, as the fake provider bills it."""
 CLAUDE_RATE = (3_000, 15_000)
-TLS = ssl.create_default_context()
-"""One for all clients: each would read all certificates anew, which takes longer than most tests."""
 HELLO: list[Any] = [{"role": "user", "content": "Name three rivers in Europe, please."}]
 
 
@@ -98,26 +95,20 @@ class Gateway:
 
     def openai(self, key: str | None = None, **more: Any) -> openai.OpenAI:
         """OpenAI's own client, with the master key unless another is given."""
-        http = openai.DefaultHttpxClient(verify=TLS)
-        client = openai.OpenAI(
-            base_url=self.base_url, api_key=key or self.master_key, http_client=http, **more
-        )
+        client = openai.OpenAI(base_url=self.base_url, api_key=key or self.master_key, **more)
         self._clients.append(client)
         return client
 
     def anthropic(self, key: str | None = None, **more: Any) -> anthropic.Anthropic:
         """Anthropic's own client."""
-        http = anthropic.DefaultHttpxClient(verify=TLS)
-        client = anthropic.Anthropic(
-            base_url=self.root_url, api_key=key or self.master_key, http_client=http, **more
-        )
+        client = anthropic.Anthropic(base_url=self.root_url, api_key=key or self.master_key, **more)
         self._clients.append(client)
         return client
 
     def http(self, key: str | None = None, **more: Any) -> httpx.Client:
         """A plain client with a key."""
         headers = {"authorization": f"Bearer {key or self.master_key}", **more.pop("headers", {})}
-        return httpx.Client(base_url=self.root_url, headers=headers, timeout=30, verify=TLS, **more)
+        return httpx.Client(base_url=self.root_url, headers=headers, timeout=30, **more)
 
     def post(self, path: str, document: Mapping[str, Any], key: str | None = None) -> httpx.Response:
         """One request."""
