@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Self
 
 __all__ = [
     "AccountBlockedError",
@@ -138,9 +138,19 @@ class PriceUnknownError(OutlayError):
 
 
 class CostUnboundedError(OutlayError):
-    """A hard budget applies and no upper bound of the cost can be given."""
+    """A hard budget applies and no upper bound of the cost can be given; `field` is what has none."""
 
     code = "cost_unbounded"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+    @classmethod
+    def of(cls, field: str, why: str) -> Self:
+        """The error of one field; `why` completes the sentence."""
+        message = f"The cost of {field} cannot be bounded: {why}. Leave it out, or make the budget soft."
+        return cls(message, field=field)
 
 
 class AccountBlockedError(OutlayError):

@@ -306,7 +306,7 @@ def test_a_geminis_stored_cache_is_the_window() -> None:
     assert bound(body, "gemini-2.5-flash", "google").input_tokens >= 1_048_576
 
 
-@pytest.mark.parametrize("field", ["previous_response_id", "conversation", "prompt"])
+@pytest.mark.parametrize("field", ["previous_response_id", "conversation"])
 def test_stored_input_is_the_window_or_unbounded(field: str) -> None:
     body = {"input": "Hello", field: {"id": "x"}}
     assert bound(body, "gpt-4o", "openai", "responses").input_tokens >= 128_000
@@ -318,6 +318,7 @@ def test_stored_input_is_the_window_or_unbounded(field: str) -> None:
     ("endpoint", "model", "body", "field"),
     [
         ("responses", "gpt-4o", {"input": "x", "background": True}, "background"),
+        ("responses", "gpt-4o", {"input": "x", "prompt": {"id": "pmpt_1"}}, "prompt"),
         ("responses", "gpt-4o", {"input": "x", "tools": [{"type": "mcp"}]}, "mcp"),
         ("responses", "gpt-4o", {"input": "x", "tools": [{"type": "code_interpreter"}]}, "code_interpreter"),
         ("responses", "gpt-4o", {"input": "x", "tools": [{"type": "web_search"}]}, "max_uses"),

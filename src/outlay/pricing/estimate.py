@@ -24,6 +24,7 @@ from outlay.pricing.names import bare_model, is_reasoning_model, price_provider
 from outlay.pricing.overheads import OPENAI, OTHERS, Overheads
 from outlay.pricing.price import Price
 from outlay.pricing.rates import times
+from outlay.pricing.request_fields import FORMATS, check_fields, uncounted_fields, window_of
 from outlay.pricing.tokens import LONGEST_COUNTED, Vocabulary, count_ordinary, vocabulary
 
 Method = Literal["auto", "exact", "margin", "bytes"]
@@ -66,6 +67,8 @@ class Estimate:
     """Output tokens that may be billed beyond the cap (a rejected prediction)."""
     quality: BoundQuality
     tokenizer: str
+    unknown_fields: tuple[str, ...] = ()
+    """Fields of the request that nobody here knows: with one the bound is not proven."""
 
     def bound(self, output_tokens: int) -> int:
         """Give the most the request can cost in nanos with this cap."""
@@ -87,6 +90,8 @@ def estimate(
     method: Method = "auto",
     default_max_tokens: int = DEFAULT_MAX_TOKENS,
     counted_input_tokens: int | None = None,
+    betas: str | None = None,
+    allowed_fields: frozenset[str] = frozenset(),
 ) -> Estimate:
     """Bound what a request can cost.
 
@@ -102,6 +107,8 @@ def estimate(
         default_max_tokens: the cap where the caller gives none.
         counted_input_tokens: what the provider's own endpoint counted, with slack; the input is then bounded
             by the lesser of it and our own bound.
+        betas: the header `anthropic-beta` that goes along.
+        allowed_fields: unknown fields that somebody vouches for.
 
     Raises:
         CostUnboundedError: no upper bound exists; the message names the field.
@@ -110,13 +117,19 @@ def estimate(
     """
     if not isinstance(body, Mapping):
         raise InvalidValueError(f"The body must be a mapping, not {type(body).__name__}")
+    _check_endpoint(endpoint)
+    found = check_fields(body, endpoint=endpoint, provider=provider, betas=betas, allowed=allowed_fields)
+    if found.refused is not None:
+        raise CostUnboundedError.of(*found.refused)
     _check_priced(price, endpoint, provider, model)
     answers = read_answers(body, endpoint)
     hosted = check_hosted(
         body, endpoint=endpoint, provider=provider, model=model, price=price, answers=answers
     )
     measure, overheads, quality, tokenizer = _measure(method, provider, model)
-    counted = InputBound(measure, overheads, image_maximum(provider, model))
+    counted = InputBound(
+        measure, overheads, image_maximum(provider, model), uncounted_fields(endpoint, provider)
+    )
     try:
         prompts = _add(counted, body, endpoint)
     except RecursionError:
@@ -129,7 +142,7 @@ def estimate(
     if endpoint == "completions" and body.get("echo"):
         predicted += input_tokens * answers
     _check_audio(body, counted, price, provider)
-    window = book.context_window(provider, model)
+    window = _window(book.context_window(provider, model), betas)
     outside = hosted.outside or counted.outside
     if outside is not None:
         input_tokens = _whole_window(window, outside, input_tokens) * hosted.rounds
@@ -165,6 +178,7 @@ def estimate(
         extra_output_tokens=predicted,
         quality=quality,
         tokenizer=tokenizer,
+        unknown_fields=found.unknown,
     )
 
 
@@ -178,13 +192,22 @@ def _add(counted: InputBound, body: Mapping[str, Any], endpoint: Endpoint) -> in
         counted.messages(body)
     elif endpoint == "responses":
         counted.responses(body)
-    elif endpoint == "embeddings":
-        counted.embeddings(body)
     else:
+        counted.embeddings(body)
+    return 1
+
+
+def _check_endpoint(endpoint: str) -> None:
+    if endpoint not in FORMATS:
         raise InvalidValueError(
             f"endpoint must be chat, completions, embeddings, responses or messages, not {endpoint!r}"
         )
-    return 1
+
+
+def _window(window: int | None, betas: str | None) -> int | None:
+    """The context window; one that a beta asks for where it is wider."""
+    asked = window_of(betas)
+    return window if asked is None else max(asked, window or 0)
 
 
 def _measure(method: Method, provider: str, model: str) -> tuple[Measure, Overheads, BoundQuality, str]:

@@ -1,7 +1,8 @@
 """Hosted: what a provider does on its own account during a call, and whether that can be bounded.
 
 Searches, code, files and remote tools that the provider runs cost extra, and feed the model text that the
-request does not show. They pass only with a price for each use and a cap on the number of uses.
+request does not show. They pass only with a price for each use and a cap on the number of uses. Fields that
+nothing bounds, whatever the price, stand in `request_fields`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,10 @@ _CALLER_RUN: Final = frozenset(
 )
 _CALLER_RUN_PREFIXES: Final = ("bash_", "text_editor_", "computer_2", "memory_")
 """Anthropic's client tools: the caller runs them; the provider only adds their description to the prompt."""
-_OUTSIDE: Final = ("previous_response_id", "conversation", "prompt")
+_OUTSIDE: Final = ("previous_response_id", "conversation")
 """Fields of `/v1/responses` whose input is stored at the provider."""
-_RUN_UNSEEN: Final = ("mcp_servers", "container", "connectors")
-_CLEARS: Final = ("clear_tool_uses_", "clear_thinking_")
-"""Anthropic's context edits that only take input away; compaction, OpenAI's too, asks the model more."""
 _PLAIN_GEOS: Final = (None, "global")
 """Where inference costs the model's price; in one country it costs a tenth more."""
-_OPENROUTER_UNBOUNDED: Final = ("plugins", "models", "route", "fallbacks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +48,9 @@ def check_hosted(
         CostUnboundedError: something has no price or no cap; the message names it.
         InvalidValueError: `tools` is not a list of mappings.
     """
-    if body.get("background"):
-        _refuse("background", "its end cannot be watched")
-    for name in _RUN_UNSEEN:
-        if body.get(name):
-            _refuse(name, "the provider runs it unseen")
-    if body.get("context_management") and not _is_clearing(body["context_management"]):
-        _refuse("context_management", "compaction calls the model more often than the request says")
     if body.get("inference_geo") not in _PLAIN_GEOS:
         _refuse("inference_geo", "one region alone costs more than the model's price")
-    _check_provider(body, provider, model)
+    _check_model(provider, model)
     searched = _search(body, provider, model, price, answers)
     tools = _tools(body, price)
     outside = _outside(body, endpoint, provider)
@@ -75,14 +65,6 @@ def is_caller_run(tool: Mapping[str, Any]) -> bool:
     return isinstance(kind, str) and (kind in _CALLER_RUN or kind.startswith(_CALLER_RUN_PREFIXES))
 
 
-def _is_clearing(management: object) -> bool:
-    """Whether all edits of a context only take something away."""
-    edits = management.get("edits") or () if isinstance(management, Mapping) else None
-    return isinstance(edits, list | tuple) and all(
-        isinstance(edit, Mapping) and str(edit.get("type")).startswith(_CLEARS) for edit in edits
-    )
-
-
 def _outside(body: Mapping[str, Any], endpoint: str, provider: str) -> str | None:
     """Give the field whose input the body does not show: stored turns, Azure's searches, Gemini's caches."""
     names = (*_OUTSIDE, "data_sources") if endpoint == "responses" else ("data_sources",)
@@ -91,19 +73,12 @@ def _outside(body: Mapping[str, Any], endpoint: str, provider: str) -> str | Non
     return next((name for name in names if body.get(name) is not None), None)
 
 
-def _check_provider(body: Mapping[str, Any], provider: str, model: str) -> None:
+def _check_model(provider: str, model: str) -> None:
     source = price_provider(provider)
-    if source == "openrouter":
-        for name in _OPENROUTER_UNBOUNDED:
-            if body.get(name):
-                _refuse(name, "the router may serve it at another price")
-        if model.endswith(":online"):
-            _refuse(model, "its searches have no cap")
+    if source == "openrouter" and model.endswith(":online"):
+        _refuse(model, "its searches have no cap")
     if source == "groq" and bare_model(model).startswith("compound"):
         _refuse(model, "the provider runs tools unseen")
-    search = body.get("search_parameters")
-    if source == "x-ai" and search and not (isinstance(search, Mapping) and search.get("mode") == "off"):
-        _refuse("search_parameters", "the number of sources has no cap")
 
 
 def _search(body: Mapping[str, Any], provider: str, model: str, price: Price, answers: int) -> Hosted:
@@ -156,6 +131,4 @@ def _bounded_tool(
 
 
 def _refuse(what: str, why: str) -> NoReturn:
-    raise CostUnboundedError(
-        f"The cost of {what} cannot be bounded: {why}. Leave it out, or make the budget soft."
-    )
+    raise CostUnboundedError.of(what, why)

@@ -17,39 +17,6 @@ from outlay.pricing.overheads import PER_FIELD, PER_IMAGE, PER_PART, Overheads, 
 
 Measure = Callable[[str], int]
 
-_IGNORED: Final = frozenset(
-    {
-        "audio",
-        "betas",
-        "cache_control",
-        "conversation",
-        "encoding_format",
-        "include",
-        "logit_bias",
-        "metadata",
-        "modalities",
-        "model",
-        "prediction",
-        "previous_response_id",
-        "prompt_cache_key",
-        "prompt_cache_retention",
-        "reasoning",
-        "reasoning_effort",
-        "safety_identifier",
-        "service_tier",
-        "speed",
-        "stop",
-        "stop_sequences",
-        "stream",
-        "stream_options",
-        "thinking",
-        "truncation",
-        "user",
-        "web_search_options",
-    }
-)
-"""Fields that put no text into the prompt, or that are bounded elsewhere."""
-
 _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "thinking", "summary_text"})
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 _JSON_PARTS: Final = frozenset(
@@ -70,9 +37,18 @@ _UNCOUNTED_KEYS: Final = frozenset({"type", "cache_control", "annotations", "det
 
 
 class InputBound:
-    """Adds up a bound; notes what it cannot see (`outside`: the field) and whether there is media."""
+    """Adds up a bound; notes what it cannot see (`outside`: the field) and whether there is media.
 
-    def __init__(self, measure: Measure, overheads: Overheads, image: ImageMaximum | None) -> None:
+    `uncounted` are the fields of the body whose own bytes put nothing into the prompt.
+    """
+
+    def __init__(
+        self,
+        measure: Measure,
+        overheads: Overheads,
+        image: ImageMaximum | None,
+        uncounted: frozenset[str],
+    ) -> None:
         self.tokens = 0
         self.outside: str | None = None
         self.has_media = False
@@ -80,19 +56,20 @@ class InputBound:
         self._measure = measure
         self._overheads = overheads
         self._image = image
+        self._uncounted = uncounted
 
     def chat(self, body: Mapping[str, Any]) -> None:
         """Add a body of `/v1/chat/completions`."""
         self.tokens += self._overheads.base
         self._messages(body.get("messages"), "messages")
-        self._rest(body, "messages")
+        self._rest(body)
 
     def messages(self, body: Mapping[str, Any]) -> None:
         """Add a body of Anthropic's `/v1/messages`."""
         self.tokens += self._overheads.base
         self._content(body.get("system"), "system")
         self._messages(body.get("messages"), "messages")
-        self._rest(body, "messages", "system")
+        self._rest(body)
 
     def responses(self, body: Mapping[str, Any]) -> None:
         """Add a body of `/v1/responses`."""
@@ -105,7 +82,7 @@ class InputBound:
         elif given is not None:
             self.tokens += self._overheads.per_message
             self._text(given, "input")
-        self._rest(body, "input", "instructions", "prompt")
+        self._rest(body)
 
     def prompts(self, value: object, field: str) -> int:
         """Add text, token ids, or a list of either; give the number of prompts.
@@ -132,13 +109,13 @@ class InputBound:
         if body.get("suffix") is not None:
             self._text(body["suffix"], "suffix")
             self.tokens *= count
-        self._rest(body, "prompt", "suffix")
+        self._rest(body)
         return count
 
     def embeddings(self, body: Mapping[str, Any]) -> None:
         """Add a body of `/v1/embeddings`."""
         self.prompts(body.get("input"), "input")
-        self._rest(body, "input")
+        self._rest(body)
 
     def prediction(self, body: Mapping[str, Any]) -> int:
         """Give the most tokens of a predicted output: rejected ones are billed as output.
@@ -265,10 +242,11 @@ class InputBound:
         elif isinstance(part, list):
             self._json(part, where)
 
-    def _rest(self, body: Mapping[str, Any], *known: str) -> None:
-        """Add every other field that may reach the prompt."""
+    def _rest(self, body: Mapping[str, Any]) -> None:
+        """Add every other field that may reach the prompt: `request_fields` says which do not."""
+        uncounted = self._uncounted
         for key, value in body.items():
-            if key in _IGNORED or key in known or not isinstance(value, str | list | dict) or not value:
+            if key in uncounted or not isinstance(value, str | list | dict) or not value:
                 continue
             self._json(value, key)
             self.tokens += PER_FIELD
