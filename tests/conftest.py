@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,6 +15,12 @@ os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
 
 PROPERTY = "a property of exact arithmetic and pure rules"
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what was imported: it would take a fifth of the time."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)  # as the server does
 
 
 @pytest.fixture
