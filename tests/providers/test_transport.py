@@ -29,7 +29,8 @@ from outlay.errors import (
     ProviderRejectedError,
     ProviderTimeoutError,
 )
-from outlay.providers.failure import redact, status_error, void_reason
+from outlay.providers.failure import status_error, void_reason
+from outlay.providers.redaction import redact
 from outlay.providers.request import Answer, Request
 from outlay.providers.sessions import proxy_for
 from outlay.providers.sse import SseParser

@@ -93,7 +93,7 @@ async def replay(exchange: Exchange, stored: Stored) -> None:
 
 async def refuse(exchange: Exchange, error: OutlayError | Failure) -> None:
     """Answer with an error: a status and a body, or the last event of a stream that has begun."""
-    failure = error if isinstance(error, Failure) else failure_of(error)
+    failure = error if isinstance(error, Failure) else failure_of(error, deployment=exchange.deployment)
     is_anthropic = exchange.endpoint == "messages"
     document = anthropic_document(failure, exchange.request_id) if is_anthropic else failure.document
     if exchange.status:

@@ -20,12 +20,12 @@ from outlay.gateway.config_values import (
     read_whole,
     shown_value,
 )
+from outlay.providers.redaction import LEAST_SECRET
 
 T = TypeVar("T")
 
 VARIABLE: Final = "os.environ/"
 _HIDDEN_PREFIX: Final = 16
-_LEAST_HIDDEN: Final = 6
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Report:
 
     def hide(self, value: object, shown: str = "***") -> None:
         """Keep a value out of all problems."""
-        if isinstance(value, str) and len(value) >= _LEAST_HIDDEN:
+        if isinstance(value, str) and len(value) >= LEAST_SECRET:
             self._hidden[value] = shown
 
     def check(self, where: str, check: Callable[[], T]) -> T | None:

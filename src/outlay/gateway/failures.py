@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from outlay.errors import (
     AccountBlockedError,
@@ -33,6 +34,7 @@ from outlay.errors import (
     UnknownUserError,
 )
 from outlay.providers.body import decode_object
+from outlay.routing.deployments import Deployment
 
 
 class GatewayError(OutlayError):
@@ -78,13 +80,13 @@ _BUSY: Final = "Too many requests wait for the ledger, so nothing was sent: try 
 _STORE: Final = ("ledger_unavailable", "The ledger cannot be used, so nothing was sent: try again shortly.")
 
 
-def failure_of(error: OutlayError) -> Failure:
-    """The answer to any error of Outlay's."""
+def failure_of(error: OutlayError, *, deployment: Deployment | None = None) -> Failure:
+    """The answer to any error of Outlay's. One of a provider names its deployment and host."""
     if isinstance(error, GatewayError):
         facts = (error.error_code, error.param, error.facts, error.headers)
         return _failure(error.status, error.type, error.message, *facts)
     if isinstance(error, ProviderError):
-        return _of_provider(error)
+        return _of_provider(error, deployment)
     for kinds, answered in _ANSWERS:
         if isinstance(error, kinds):
             return answered(error)
@@ -130,22 +132,24 @@ _ANTHROPIC_TYPES: Final[Mapping[int, str]] = {
 }
 
 
-def _of_provider(error: ProviderError) -> Failure:
+def _of_provider(error: ProviderError, deployment: Deployment | None) -> Failure:
+    facts, where = {}, ""
+    if deployment is not None:  # of its address only the host: a path may hold what is not for callers
+        facts = {"deployment": deployment.id, "host": urlsplit(deployment.target.base_url).netloc}
+        where = f" Deployment {facts['deployment']} at {facts['host']}."
     if isinstance(error, ProviderAuthError):
-        return _failure(
-            502,
-            "provider_auth_error",
-            "The provider refused the gateway's credential: the operator must check its API key.",
-        )
+        said = "The provider refused the gateway's credential: the operator must check its API key."
+        return _failure(502, "provider_auth_error", said + where, facts=facts)
     if isinstance(error, ProviderTimeoutError):
-        return _failure(504, "provider_timeout", error.message)
+        return _failure(504, "provider_timeout", error.message + where, facts=facts)
     passed_on: dict[str, str] = {name: error.headers[name] for name in _PASSED_ON if name in error.headers}
     if isinstance(error, ProviderRejectedError | ProviderFailedError) and error.status is not None:
         document = decode_object(error.body.encode())
         if document is not None:
             return Failure(error.status, document, passed_on)
-        return _failure(error.status, "provider_error", error.message, headers=passed_on)
-    return _failure(502, "provider_error", error.message)
+        said = error.message + where
+        return _failure(error.status, "provider_error", said, facts=facts, headers=passed_on)
+    return _failure(502, "provider_error", error.message + where, facts=facts)
 
 
 _PASSED_ON: Final = ("retry-after", "retry-after-ms", "x-should-retry")

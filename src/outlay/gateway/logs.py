@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -12,9 +11,10 @@ from typing import Any, Final, TextIO
 
 import msgspec
 
+from outlay.providers.redaction import without_keys
+
 _WRITE_SECONDS: Final = 0.1
 _MOST_CAUSES: Final = 20
-_SECRET: Final = re.compile(r"\b(sk|pk|gsk|xai|key)-[A-Za-z0-9_\-]{6,}|(?i:bearer)\s+\S+")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "at": at,
             "level": record.levelname.lower(),
-            "event": redacted(record.getMessage()),
+            "event": without_keys(record.getMessage()),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
@@ -89,8 +89,3 @@ class RequestLog:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def redacted(text: str) -> str:
-    """Take out whatever looks like a key."""
-    return _SECRET.sub("[redacted]", text)

@@ -27,6 +27,7 @@ def tell(exchange: Exchange, error: BaseException | None) -> None:
             "endpoint": exchange.endpoint,
             "status": exchange.status,
             "model": exchange.model or None,
+            "deployment": None if exchange.deployment is None else exchange.deployment.id,
             "key": None if who is None else who.alias or who.token[:8],
             "cost": None if charge is None or charge.nanos is None else usd_text(charge.nanos),
             "tokens": None if charge is None else charge.tokens,

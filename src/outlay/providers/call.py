@@ -22,8 +22,9 @@ from typing import Any, Final, NamedTuple, Self
 from outlay.errors import ProviderNonsenseError
 from outlay.providers.body import decode_object
 from outlay.providers.catalogue import Endpoint
-from outlay.providers.failure import without
-from outlay.providers.sse import Event, SseParser
+from outlay.providers.redaction import without_credential
+from outlay.providers.sse import Event, Framed, SseParser
+from outlay.providers.stream_redaction import StreamRedactor
 from outlay.providers.target import Target
 from outlay.providers.transport import Timeouts, Transport
 from outlay.providers.wires import anthropic, wire_of
@@ -42,13 +43,6 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes = b""
     status: int = 200
-
-
-class Framed(NamedTuple):
-    """One event, ready to be sent on as it is, and its JSON object (None: `[DONE]`, or not JSON)."""
-
-    raw: bytes
-    document: dict[str, Any] | None
 
 
 class Piece(NamedTuple):
@@ -139,6 +133,7 @@ class StreamedCall:
         self._incoming = transport.stream(request, timeouts=timeouts)
         self._parser = SseParser(max_event_bytes=_MOST_EVENT_BYTES)
         self._reader = self._wire.reader(endpoint, target.provider.quirks)
+        self._redactor = StreamRedactor(target.credential)
         self._plain: list[bytes] = []
         self._plain_reading: Reading | None = None
         self._is_stream = False
@@ -191,10 +186,10 @@ class StreamedCall:
         framed = []
         for event in events:
             raw = event.framed()
-            if (told := without(raw, credential)) is not raw:
-                event = Event(without(event.data, credential))  # noqa: PLW2901 # what is read instead
+            if (told := without_credential(raw, credential)) is not raw:
+                event = Event(without_credential(event.data, credential))  # noqa: PLW2901 # what is read instead
             framed.append(Framed(told, read(event)))
-        return framed
+        return self._redactor.pass_on(framed)
 
     def _looks_plain(self, chunk: bytes) -> bool:
         """Whether an answer without the content type of a stream is JSON: some servers forget the type."""
@@ -202,8 +197,8 @@ class StreamedCall:
 
     def _last_events(self) -> list[Framed]:
         if not self._plain:
-            return self._framed(self._parser.close())
-        whole = without(b"".join(self._plain), self._target.credential)
+            return [*self._framed(self._parser.close()), *self._redactor.close()]
+        whole = without_credential(b"".join(self._plain), self._target.credential)
         document = decode_object(whole)
         if document is None:
             self._reader.reading.malformed += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from outlay.errors import (
@@ -15,6 +14,7 @@ from outlay.errors import (
     ProviderNonsenseError,
     ProviderRejectedError,
 )
+from outlay.providers.redaction import redact
 from outlay.providers.request import Request
 
 VoidReason = Literal["never_sent", "rejected", "provider_error"]
@@ -22,7 +22,6 @@ VoidReason = Literal["never_sent", "rejected", "provider_error"]
 
 ERROR_BODY_BYTES = 65_536
 _MESSAGE_CHARACTERS = 500
-_LEAST_SECRET: Final = 16
 _MOST_HEADERS: Final = 20
 _MOST_HEADER_CHARACTERS: Final = 1_000
 _TOLD_HEADERS: Final = frozenset(
@@ -84,32 +83,6 @@ def status_error(
         is_unknown_outcome=status not in _UNSERVED_REDIRECTS,
         **facts,
     )
-
-
-def redact(body: bytes, credential: str, *, is_cut: bool = False) -> str:
-    """Decode what a provider said, without the credential."""
-    if is_cut and credential:
-        body = body[: max(len(body) - 2 * len(credential.encode()), 0)]  # its start may stand at the edge
-    text = body.decode("utf-8", "replace")
-    for form in {credential, json.dumps(credential)[1:-1]} - {""}:
-        text = text.replace(form, "[redacted]")
-    return text
-
-
-def without(data: bytes, credential: str) -> bytes:
-    """Give what a provider sent without the credential; one too short to be secret (`none`, say) stays."""
-    for form in _forms(credential):
-        if form in data:
-            data = data.replace(form, b"[redacted]")
-    return data
-
-
-@lru_cache(maxsize=256)
-def _forms(credential: str) -> tuple[bytes, ...]:
-    """How a credential may stand in JSON; some write a slash with a backslash."""
-    if len(credential) < _LEAST_SECRET:
-        return ()
-    return tuple({form.encode() for form in (credential, credential.replace("/", "\\/"))})
 
 
 def _told(headers: Mapping[str, str], credential: str) -> dict[str, str]:

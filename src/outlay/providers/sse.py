@@ -6,7 +6,7 @@ stays bytes: the JSON reader behind decides about text that is not UTF-8.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from outlay.errors import ProviderNonsenseError
 
@@ -25,6 +25,13 @@ class Event(NamedTuple):
         if not self.name:
             return b"data: " + data + b"\n\n"
         return b"event: " + self.name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+class Framed(NamedTuple):
+    """One event, ready to be sent on as it is, and its JSON object (None: `[DONE]`, or not JSON)."""
+
+    raw: bytes
+    document: dict[str, Any] | None
 
 
 class SseParser:

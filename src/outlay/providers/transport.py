@@ -20,7 +20,8 @@ from outlay.errors import (
     ProviderNonsenseError,
     ProviderTimeoutError,
 )
-from outlay.providers.failure import ERROR_BODY_BYTES, redact, status_error, without
+from outlay.providers.failure import ERROR_BODY_BYTES, status_error
+from outlay.providers.redaction import redact, without_credential
 from outlay.providers.request import Answer, Request
 from outlay.providers.sessions import Progress, Sessions, proxy_for
 
@@ -75,7 +76,7 @@ class Transport:
         incoming = Incoming(self._sessions, request, timeouts or self._timeouts, self._max_body_bytes)
         async with incoming:
             body = b"".join([chunk async for chunk in incoming])
-        told = without(body, request.credential)
+        told = without_credential(body, request.credential)
         return Answer(incoming.status, incoming.headers, told, request.provider)
 
     def stream(self, request: Request, *, timeouts: Timeouts | None = None) -> Incoming:
@@ -243,8 +244,10 @@ class Incoming:
         if isinstance(error, TimeoutError):
             what = "did not answer in time" if is_sent else "could not be reached in time"
             return ProviderTimeoutError(f"{name} {what}. {outcome}", is_unknown_outcome=is_sent)
-        if isinstance(error, aiohttp.ClientResponseError) and is_sent:
-            return self._nonsense("with something that is not HTTP")
+        if isinstance(error, aiohttp.ClientResponseError):
+            _forget_request(error)
+            if is_sent:
+                return self._nonsense("with something that is not HTTP")
         if isinstance(error, ValueError) and not is_sent:
             return ProviderConnectionError(f"{name}: the request cannot be sent ({self._said(error)}).")
         what = "closed the connection before its answer was complete" if is_sent else "cannot be reached"
@@ -267,6 +270,18 @@ class Incoming:
             status=self.status or None,
             is_unknown_outcome=True,
         )
+
+
+def _forget_request(error: aiohttp.ClientResponseError) -> None:
+    """Take out of aiohttp's error what its repr shows: the request with its credential, and what came."""
+    from aiohttp import RequestInfo
+    from multidict import CIMultiDict, CIMultiDictProxy
+
+    asked = error.request_info
+    origin = asked.real_url.origin()
+    error.request_info = RequestInfo(origin, asked.method, CIMultiDictProxy(CIMultiDict()), origin)
+    error.args, error.message = (error.request_info, ()), "not HTTP"
+    error.__cause__ = error.__context__ = None
 
 
 @lru_cache(maxsize=64)
