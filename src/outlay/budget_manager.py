@@ -6,52 +6,45 @@ threads and processes, and a budget resets by its duration without anyone callin
 
 from __future__ import annotations
 
+import logging
 import os
-import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, overload
 
 import outlay
-from outlay.bootstrap import open_ledger
+from outlay.bootstrap import open_ledger, shared_ledger
 from outlay.completions import default_max_tokens, price_book
 from outlay.domain.accounts import check_name
-from outlay.domain.budgets import MODES, Budget, Mode, Period, running_period
+from outlay.domain.budgets import MODES, Mode
 from outlay.domain.commands import PutBudget, Record, Reset
 from outlay.domain.money import parse_limit, usd_float
-from outlay.domain.windows import SECOND
-from outlay.errors import InvalidValueError, UnknownUserError
+from outlay.errors import InvalidValueError
 from outlay.guards import Guard
 from outlay.ledger.clock import Clock, as_clock
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
-from outlay.ledger.store import Reader
 from outlay.ledger.user_budgets import (
-    DURATIONS,
-    duration_of,
     user_account,
     user_budget,
     user_budget_id,
-    user_of_account,
 )
 from outlay.pricing.book import PriceBook
 from outlay.pricing.text import cost_of_prompt
 from outlay.process_budget import wait_seconds
+from outlay.project_users import ProjectUsers, seconds_as_micros
 from outlay.providers.body import plain
 from outlay.providers.target import split_model
 from outlay.settings import Settings
 from outlay.spend import Spend, spend_of_completion, spend_of_text
+from outlay.user_records import UserDict, UserRecord
 from outlay.user_reservation import UserReservation
 
 if TYPE_CHECKING:
     from outlay.answers import Answer
     from outlay.streams import AsyncStream, Stream
 
-UserRecord = dict[str, Any]
-"""A user's record, as LiteLLM's: `total_budget`, `current_cost`, `model_cost`; with a duration also
-`duration` (days), `created_at` and `last_updated_at` (seconds since the epoch)."""
+log = logging.getLogger("outlay")
 
-_LATEST_SECONDS: Final = 4_102_444_800.0
 _LONGEST_HOLD_SECONDS: Final = 7 * 86_400
 
 
@@ -92,14 +85,15 @@ class BudgetManager:
         self.headers = _check_headers(headers)
         self.mode = _check_mode(mode)
         self._clock = as_clock(clock)
-        self._ledger = _ledger(database_url, None if clock is None else self._clock)
+        self._ledger = _open(database_url, None if clock is None else self._clock)
+        self.load_data()
 
     # Users and their budgets.
 
     def create_budget(
         self,
         total_budget: float,
-        user: str,
+        user: str | int,
         duration: str | None = None,
         created_at: float | None = None,
         *,
@@ -109,7 +103,7 @@ class BudgetManager:
 
         Args:
             total_budget: USD.
-            user: any name.
+            user: any name; an int is taken as its text.
             duration: `daily`, `weekly`, `monthly`, `yearly`, or None for a budget that never resets. Periods
                 are anchored at `created_at`; a new duration recomputes the running one from the journal.
             created_at: seconds since the epoch; now by default.
@@ -123,36 +117,38 @@ class BudgetManager:
         """
         limit = parse_limit(total_budget, "total_budget")
         chosen = self.mode if mode is None else _check_mode(mode)
-        anchor = self._clock.wall() if created_at is None else _check_seconds(created_at)
+        anchor = self._clock.wall() if created_at is None else seconds_as_micros(created_at, "created_at")
         budget = user_budget(self.project_name, user, limit, duration, anchor, chosen)
         self._ledger.execute(PutBudget(budget, "create_budget", is_anchor_kept=created_at is None))
-        return self._record(user)
+        return self._users.record(user)
 
-    def is_valid_user(self, user: str) -> bool:
+    def is_valid_user(self, user: str | int) -> bool:
         """Whether the user has a budget."""
-        with self._ledger.read() as reader:
-            return reader.budget(self.project_name, user_budget_id(user)) is not None
+        return self._users.has(user)
 
     def get_users(self) -> list[str]:
         """All users with a budget, by name."""
-        with self._ledger.read() as reader:
-            budgets = reader.budgets(self.project_name)
-        return [user_of_account(each.account) for each in budgets if each.id == f"{each.account}/usd"]
+        return self._users.names()
 
     @property
-    def user_dict(self) -> dict[str, UserRecord]:
-        """Each user's record, as of now. A copy: changing it changes nothing."""
-        with self._ledger.read() as reader:
-            budgets = reader.budgets(self.project_name)
-            return {
-                user_of_account(each.account): _record_of(reader, each)
-                for each in budgets
-                if each.id == f"{each.account}/usd"
-            }
+    def user_dict(self) -> UserDict:
+        """Each user's record, as of now, in dicts that refuse to be written and say what to call instead.
+
+        One write is served: `manager.user_dict[user]["last_updated_at"] = …`, a duration or more in the past,
+        ends the user's running period.
+        """
+        return self._users.records()
+
+    @user_dict.setter
+    def user_dict(self, _: object) -> Never:
+        raise InvalidValueError(
+            "user_dict cannot be set: call create_budget for each user, or read a user_cost.json once with "
+            "`outlay import-litellm`"
+        )
 
     # What they spent.
 
-    def projected_cost(self, model: str, messages: Sequence[Mapping[str, Any]], user: str) -> float:
+    def projected_cost(self, model: str, messages: Sequence[Mapping[str, Any]], user: str | int) -> float:
         """What the user will have spent after this prompt: the current cost and the prompt's, in USD."""
         current = self.get_current_cost(user)
         provider, name = split_model(model)
@@ -160,24 +156,21 @@ class BudgetManager:
             cost_of_prompt(self._book(), provider, name, messages, at=self._clock.wall()).nanos
         )
 
-    def get_total_budget(self, user: str) -> float:
+    def get_total_budget(self, user: str | int) -> float:
         """The user's budget in USD."""
-        with self._ledger.read() as reader:
-            return usd_float(self._budget(reader, user).limit)
+        return usd_float(self._users.budget(user).limit)
 
-    def get_current_cost(self, user: str) -> float:
+    def get_current_cost(self, user: str | int) -> float:
         """What the user spent in the running period, in USD."""
-        with self._ledger.read() as reader:
-            return usd_float(_running(reader, self._budget(reader, user)).settled)
+        return self._users.cost(user)
 
-    def get_model_cost(self, user: str) -> dict[str, float]:
+    def get_model_cost(self, user: str | int) -> dict[str, float]:
         """What the user spent in the running period by model, in USD."""
-        with self._ledger.read() as reader:
-            return _by_model(reader, _running(reader, self._budget(reader, user)))
+        return self._users.cost_by_model(user)
 
     def update_cost(
         self,
-        user: str,
+        user: str | int,
         completion_obj: object = None,
         model: str | None = None,
         input_text: str | None = None,
@@ -189,7 +182,8 @@ class BudgetManager:
 
         Args:
             user: who pays.
-            completion_obj: Outlay's, OpenAI's or LiteLLM's object, or a dict.
+            completion_obj: Outlay's, OpenAI's or LiteLLM's object, or a dict. With texts too, it is what
+                is charged: its usage is the provider's, and texts could only be counted.
             model: with the texts; or to name the model of a completion that does not.
             input_text: the prompt.
             output_text: the answer; may be empty.
@@ -204,8 +198,7 @@ class BudgetManager:
         """
         spend = self._spend(completion_obj, model, input_text, output_text)
         account = user_account(user)
-        with self._ledger.read() as reader:
-            self._budget(reader, user)
+        self._users.budget(user)
         key = None if spend.completion_key is None else f"{account}:{spend.completion_key}"
         self._ledger.execute(
             Record(
@@ -222,30 +215,35 @@ class BudgetManager:
                 completion_key=key,
             )
         )
-        return {"user": self._record(user)}
+        return {"user": self._users.record(user)}
 
     # Resets.
 
-    def reset_cost(self, user: str) -> dict[str, UserRecord]:
+    def reset_cost(self, user: str | int) -> dict[str, UserRecord]:
         """Start a new period for the user now; what was spent before stays in the journal."""
-        with self._ledger.read() as reader:
-            self._budget(reader, user)
+        self._users.budget(user)
         self._ledger.execute(Reset(self.project_name, new_id(), user_budget_id(user), "reset_cost"))
-        return {"user": self._record(user)}
+        return {"user": self._users.record(user)}
 
-    def reset_on_duration(self, user: str) -> None:
+    def reset_on_duration(self, user: str | int) -> None:
         """Reset the user if their period has ended. Periods end by themselves: this only checks the user."""
-        with self._ledger.read() as reader:
-            self._budget(reader, user)
+        self._users.budget(user)
 
     def update_budget_all_users(self) -> None:
         """Reset all whose period has ended. Periods end by themselves; due reservations expire here."""
         self._ledger.sweep()
 
+    def load_data(self) -> None:
+        """Nothing is to load: what is read is read from the database, each time."""
+
     def save_data(self) -> dict[str, str]:
         """Everything is durable already."""
         self._ledger.sweep()
         return {"status": "success"}
+
+    def print_verbose(self, print_statement: object) -> None:
+        """Log a statement at the level `INFO`, by the logger `outlay`."""
+        log.info("%s", print_statement)
 
     # Calls under a user's budget.
 
@@ -253,7 +251,7 @@ class BudgetManager:
     def completion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: Literal[False] = False,
@@ -264,7 +262,7 @@ class BudgetManager:
     def completion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: Literal[True],
@@ -275,7 +273,7 @@ class BudgetManager:
     def completion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: bool,
@@ -285,7 +283,7 @@ class BudgetManager:
     def completion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: bool = False,
@@ -298,7 +296,7 @@ class BudgetManager:
     async def acompletion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: Literal[False] = False,
@@ -309,7 +307,7 @@ class BudgetManager:
     async def acompletion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: Literal[True],
@@ -320,7 +318,7 @@ class BudgetManager:
     async def acompletion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: bool,
@@ -330,7 +328,7 @@ class BudgetManager:
     async def acompletion(
         self,
         *,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         stream: bool = False,
@@ -343,7 +341,7 @@ class BudgetManager:
 
     def reserve(
         self,
-        user: str,
+        user: str | int,
         model: str,
         messages: Sequence[Mapping[str, Any]],
         max_tokens: int | None = None,
@@ -370,10 +368,9 @@ class BudgetManager:
         guard, tokens = self.guard(user), default_max_tokens()
         return UserReservation(guard, self._book(), model, body, seconds, tokens, self._clock.wall)
 
-    def guard(self, user: str) -> Guard:
+    def guard(self, user: str | int) -> Guard:
         """What makes a call obey this user's budget: for `outlay.completion(budget_manager=…)`."""
-        with self._ledger.read() as reader:
-            self._budget(reader, user)
+        self._users.budget(user)
         return Guard(self._ledger, self.project_name, user_account(user), wait_seconds())
 
     def close(self) -> None:
@@ -395,42 +392,9 @@ class BudgetManager:
     def _book(self) -> PriceBook:
         return price_book()
 
-    def _budget(self, reader: Reader, user: str) -> Budget:
-        budget = reader.budget(self.project_name, user_budget_id(user))
-        if budget is None:
-            raise UnknownUserError(
-                f"project {self.project_name!r} has no user {user!r}: call create_budget first"
-            )
-        return budget
-
-    def _record(self, user: str) -> UserRecord:
-        with self._ledger.read() as reader:
-            return _record_of(reader, self._budget(reader, user))
-
-
-def _record_of(reader: Reader, budget: Budget) -> UserRecord:
-    period = _running(reader, budget)
-    record: UserRecord = {
-        "total_budget": usd_float(budget.limit),
-        "current_cost": usd_float(period.settled),
-        "model_cost": _by_model(reader, period),
-    }
-    duration = duration_of(budget.window)
-    if duration is not None:
-        record["duration"] = DURATIONS[duration][1]
-        record["created_at"] = budget.window.anchor_at / SECOND
-        record["last_updated_at"] = period.starts_at / SECOND
-    return record
-
-
-def _running(reader: Reader, budget: Budget) -> Period:
-    newest = reader.newest_periods((budget.key,)).get(budget.key)
-    return running_period(budget, newest, reader.now())
-
-
-def _by_model(reader: Reader, period: Period) -> dict[str, float]:
-    totals = reader.model_totals(period.budget_key, period.starts_at)
-    return {model: usd_float(nanos) for model, nanos in totals.items() if nanos}
+    @property
+    def _users(self) -> ProjectUsers:
+        return ProjectUsers(self._ledger, self.project_name)
 
 
 def _check_client(client_type: str, api_base: str | None) -> str:
@@ -452,13 +416,6 @@ def _check_mode(mode: Mode) -> Mode:
     return mode
 
 
-def _check_seconds(created_at: object) -> int:
-    is_number = isinstance(created_at, int | float) and not isinstance(created_at, bool)
-    if not is_number or not 0 <= created_at < _LATEST_SECONDS:  # type: ignore[operator]
-        raise InvalidValueError(f"created_at must be seconds since 1970, not {created_at!r}")
-    return round(cast(float, created_at) * SECOND)
-
-
 def _check_headers(headers: object) -> dict[str, str]:
     if headers is not None and not isinstance(headers, Mapping):
         raise InvalidValueError(f"headers must be a mapping, not {headers!r}")
@@ -472,21 +429,10 @@ def _check_hold(seconds: object) -> float:
     return cast(float, seconds)
 
 
-# One ledger for each database file: a program that makes a manager for each request opens it once.
-_LEDGERS: dict[Path, Ledger] = {}
-_LEDGERS_LOCK = threading.Lock()
-os.register_at_fork(after_in_child=lambda: globals().update(_LEDGERS_LOCK=threading.Lock()))
-
-
-def _ledger(database_url: str | os.PathLike[str] | None, clock: Clock | None) -> Ledger:
+def _open(database_url: object, clock: Clock | None) -> Ledger:
+    """The ledger of this program on that file; one with a clock of its own is nobody else's."""
     if not isinstance(database_url, str | os.PathLike | None):
         raise InvalidValueError(f"database_url must be text or a path, not {database_url!r}")
     url = None if database_url is None else os.fsdecode(database_url)
     settings = Settings.from_environment(database_url=url)
-    if clock is not None:
-        return open_ledger(settings, clock)
-    path = settings.database_path.absolute()
-    with _LEDGERS_LOCK:
-        if path not in _LEDGERS:
-            _LEDGERS[path] = open_ledger(settings)
-        return _LEDGERS[path]
+    return shared_ledger(settings) if clock is None else open_ledger(settings, clock)

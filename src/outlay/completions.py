@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, overload
 
 import outlay
 from outlay.answers import Answer
-from outlay.errors import InvalidValueError
+from outlay.errors import REFUSALS, InvalidValueError
 from outlay.process_budget import PROCESS_BUDGET
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _NOT_HERE: Final = {
 class Guarding(Protocol):
     """What `budget_manager=` must be able to do: a BudgetManager."""
 
-    def guard(self, user: str) -> Guard:
+    def guard(self, user: str | int) -> Guard:
         """The guard of one user's budget."""
 
 
@@ -47,7 +47,7 @@ def completion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: Literal[False] = False,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer: ...
@@ -59,7 +59,7 @@ def completion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: Literal[True],
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Stream: ...
@@ -71,7 +71,7 @@ def completion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: bool,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer | Stream: ...
@@ -82,7 +82,7 @@ def completion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: bool = False,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer | Stream:
@@ -115,7 +115,7 @@ async def acompletion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: Literal[False] = False,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer: ...
@@ -127,7 +127,7 @@ async def acompletion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: Literal[True],
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> AsyncStream: ...
@@ -139,7 +139,7 @@ async def acompletion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: bool,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer | AsyncStream: ...
@@ -150,7 +150,7 @@ async def acompletion(
     messages: Sequence[Mapping[str, Any]],
     *,
     stream: bool = False,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer | AsyncStream:
@@ -163,7 +163,7 @@ def embedding(
     model: str,
     input: str | Sequence[Any],
     *,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer:
@@ -177,7 +177,7 @@ async def aembedding(
     model: str,
     input: str | Sequence[Any],
     *,
-    user: str | None = None,
+    user: str | int | None = None,
     budget_manager: Guarding | None = None,
     **options: Any,
 ) -> Answer:
@@ -203,27 +203,36 @@ def _run(call: Call, *, stream: bool) -> Answer | Stream:
     from outlay.loop_thread import LOOP
     from outlay.streams import Stream
 
-    return LOOP.run(Stream.open(call)) if stream else LOOP.run(answered(call))
+    try:
+        return LOOP.run(Stream.open(call)) if stream else LOOP.run(answered(call))
+    except REFUSALS as refusal:
+        refusal.__traceback__ = None
+        raise
 
 
 async def _run_async(call: Call, *, stream: bool) -> Answer | AsyncStream:
     from outlay.calls import answered
     from outlay.streams import AsyncStream
 
-    return await AsyncStream.open(call) if stream else await answered(call)
+    try:
+        return await AsyncStream.open(call) if stream else await answered(call)
+    except REFUSALS as refusal:
+        refusal.__traceback__ = None
+        raise
 
 
 def _call(
     endpoint: Endpoint,
     model: str,
     body: dict[str, Any],
-    user: str | None,
+    user: str | int | None,
     budget_manager: Guarding | None,
     options: dict[str, Any],
 ) -> Call:
     """Make the call: `options` are Outlay's own, taken out here, and the provider's."""
     from outlay.calls import Call, Plan
     from outlay.ledger.clock import SystemClock
+    from outlay.ledger.user_budgets import user_name
     from outlay.providers.body import plain
     from outlay.providers.target import resolve
 
@@ -240,7 +249,7 @@ def _call(
     own_price = {name: options.pop(name) for name in _OWN_PRICE_FIELDS if options.get(name) is not None}
     timeouts, tags = _timeouts(options.pop("timeout", None)), _tags(options.pop("tags", None))
     if user is not None and budget_manager is None:
-        body["user"] = user
+        body["user"] = user_name(user)
     body = {"model": model, **body, **_extra_body(options.pop("extra_body", None)), **options}
     of_process = PROCESS_BUDGET.guard()
     of_user = None if budget_manager is None else _guard_of(user, budget_manager)
@@ -289,7 +298,7 @@ def estimate_method() -> Method:
     return method
 
 
-def _guard_of(user: str | None, budget_manager: Guarding) -> Guard:
+def _guard_of(user: str | int | None, budget_manager: Guarding) -> Guard:
     if user is None:
         raise InvalidValueError("budget_manager needs user: name whose budget to charge")
     if not callable(getattr(budget_manager, "guard", None)):

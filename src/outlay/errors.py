@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 __all__ = [
     "AccountBlockedError",
@@ -130,6 +130,10 @@ class BudgetExceededError(OutlayError):
         self.resets_at = resets_at
         self.can_wait = can_wait
 
+    def __reduce__(self) -> tuple[type[Self], tuple[float, float, str], dict[str, object]]:
+        """Be made of its three arguments, not of the message alone: pools of processes pickle errors."""
+        return type(self), (self.current_cost, self.max_budget, self.message), self.__dict__
+
 
 class PriceUnknownError(OutlayError):
     """A usd budget applies and the model has no price: the message says how to add one."""
@@ -157,6 +161,11 @@ class AccountBlockedError(OutlayError):
     """An operator blocked the account."""
 
     code = "account_blocked"
+
+
+REFUSALS: Final = (BudgetExceededError, PriceUnknownError, CostUnboundedError, AccountBlockedError)
+"""What a call raises that a budget does not admit. Its message says all: the library raises it anew, without
+the frames that led there."""
 
 
 class InvalidValueError(OutlayError, ValueError):

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 from outlay.domain.entries import VOID_REASONS, VoidReason
 from outlay.domain.money import parse_usd
-from outlay.errors import InvalidValueError
+from outlay.errors import REFUSALS, InvalidValueError
 from outlay.guards import Guard, Held, Want
 from outlay.loop_thread import LOOP
 from outlay.pricing.book import PriceBook
@@ -99,7 +99,12 @@ class UserReservation:
             book=self._book,
             default_max_tokens=self._default_max_tokens,
         )
-        LOOP.run(self._held.reserve(Want(bound, self._hold_seconds, provider, name, price.version)))
+        want = Want(bound, self._hold_seconds, provider, name, price.version)
+        try:
+            LOOP.run(self._held.reserve(want))
+        except REFUSALS as refusal:
+            refusal.__traceback__ = None
+            raise
         self._state = "held"
         self.max_tokens = self._held.output_cap or 0
         return self

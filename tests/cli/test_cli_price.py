@@ -43,9 +43,14 @@ def test_a_tier_is_shown_and_is_the_dearest(outlay: CommandLine) -> None:
 
 
 def test_an_unknown_model_says_how_to_add_its_price(outlay: CommandLine) -> None:
-    line = outlay.fails("price", "ollama/nobody-knows-this")
-    assert "No price is known for ollama/nobody-knows-this" in line
+    line = outlay.fails("price", "openai_compatible/nobody-knows-this")
+    assert "No price is known for openai_compatible/nobody-knows-this" in line
     assert "Add one" in line
+
+
+def test_a_model_of_ollamas_is_free_unless_it_is_priced(outlay: CommandLine) -> None:
+    found = outlay("price", "ollama/nobody-knows-this", "--json").json
+    assert (found["is_free"], found["source"]) == (True, "provider")
 
 
 def test_help_has_examples_and_comes_quickly(outlay: CommandLine) -> None:

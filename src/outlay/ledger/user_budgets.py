@@ -24,18 +24,26 @@ DURATIONS: Final[Mapping[str, tuple[str, int]]] = {
 
 MAX_USER_LENGTH: Final = 500
 _PREFIX: Final = "user:"
+_TOO_LARGE_ID: Final = 10**MAX_USER_LENGTH
 
 
-def user_account(user: str) -> str:
+def user_name(user: object) -> object:
+    """The name of a user as it was given: an id that is an int is its text, as JSON has it."""
+    if not isinstance(user, int) or isinstance(user, bool) or abs(user) >= _TOO_LARGE_ID:
+        return user
+    return str(int(user))
+
+
+def user_account(user: str | int) -> str:
     """The id of a user's account.
 
     Raises:
-        InvalidValueError: the name is empty, too long, or has control characters.
+        InvalidValueError: the name is no text or int, is empty, too long, or has control characters.
     """
-    check_name(user, "user")
-    if len(user) > MAX_USER_LENGTH:
-        raise InvalidValueError(f"user must have at most {MAX_USER_LENGTH} characters, but has {len(user)}")
-    return f"{_PREFIX}{user}"
+    name = check_name(user_name(user), "user")
+    if len(name) > MAX_USER_LENGTH:
+        raise InvalidValueError(f"user must have at most {MAX_USER_LENGTH} characters, but has {len(name)}")
+    return _PREFIX + name  # not formatted: an enum of texts formats as its own name
 
 
 def user_of_account(account: str) -> str:
@@ -48,13 +56,13 @@ def user_account_row(project: str, user: str) -> Account:
     return Account(project, user_account(user), name=user)
 
 
-def user_budget_id(user: str) -> str:
+def user_budget_id(user: str | int) -> str:
     """The id of a user's budget."""
     return f"{user_account(user)}/usd"
 
 
 def user_budget(
-    project: str, user: str, limit_nanos: int, duration: str | None, created_at_micros: int, mode: Mode
+    project: str, user: str | int, limit_nanos: int, duration: str | None, created_at_micros: int, mode: Mode
 ) -> Budget:
     """The budget of a user. `duration` is one of `DURATIONS`, or None for one that never resets.
 

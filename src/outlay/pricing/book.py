@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -51,14 +51,19 @@ class PriceBook:
     `overrides` (configuration) and the JSON file at `user_file` (`{"version": …, "models": {…}}`) map
     `provider/model` or `provider/*` to a mapping of price fields, or to a list of dated ones with `from`;
     `free: true` declares a local model free, `context_window` and `max_output_tokens` state its limits.
+    What `free_providers` serve (by Outlay's ids) is free where nothing states a price.
 
     Raises:
         InvalidValueError: an override or the file cannot be used; the message names the field.
     """
 
     def __init__(
-        self, overrides: Mapping[str, object] | None = None, user_file: str | Path | None = None
+        self,
+        overrides: Mapping[str, object] | None = None,
+        user_file: str | Path | None = None,
+        free_providers: Collection[str] = (),
     ) -> None:
+        self._free_providers = frozenset(free_providers)
         self._sources: list[_Source] = []
         if overrides:
             version = f"config {_digest(overrides)}"
@@ -161,6 +166,9 @@ class PriceBook:
             until = min([until, *(each.from_micros for each in stated)])
         facts = {**(context or {}), **({"service_tier": service_tier} if service_tier else {})}
         bundled = self._bundled.price(provider, model, at=at, context=facts)
+        if bundled is None and provider in self._free_providers:
+            free = read_price({"free": True}, "provider")
+            return _compiled(free, service_tier, "free unless priced", "provider", 0, until)
         if bundled is None:
             raise PriceUnknownError(
                 f"No price is known for {provider}/{model}. Add one: pass "

@@ -20,7 +20,7 @@ from outlay.pricing.rates import BoundRates, Rates, dearest_rate, tier_starts
 from outlay.pricing.units import Lattice, lattice
 from outlay.pricing.usage import Usage
 
-Origin = Literal["genai-prices", "user", "deployment"]
+Origin = Literal["genai-prices", "user", "deployment", "provider"]
 FOREVER_MICROS: Final = 1 << 62
 
 

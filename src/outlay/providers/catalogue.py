@@ -40,6 +40,8 @@ class Provider:
     """One provider. `pricing_id` is its name in genai-prices; the first of `key_env` that is set is the key.
 
     `base_path` is put behind a base URL that was given without a path (Ollama's variables hold none).
+    `is_free`: what it serves costs nothing where nobody states a price. For the library; a gateway, whose
+    configuration names each model, is told so there.
     """
 
     id: str
@@ -52,6 +54,7 @@ class Provider:
     quirks: Quirks = Quirks()
     requires_key: bool = True
     base_path: str = ""
+    is_free: bool = False
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -169,6 +172,7 @@ PROVIDERS: dict[str, Provider] = {
             pricing_id="ollama",
             requires_key=False,
             base_path="/v1",
+            is_free=True,
         ),
         Provider(
             id="openai_compatible",
