@@ -41,9 +41,9 @@ def check_config(
     outlay check-config --config config.yaml
     outlay check-config --config config.yaml --json
 
-    JSON: {"file", "problems", "unknown", "models": [{model, id, provider, provider_model, base_url, weight,
-    price}], "aliases": {alias: model}, "providers", "budgets": [{id, account, unit, limit, window, mode,
-    models, providers}], "has_master_key", "database"}.
+    JSON: {"file", "problems", "unknown", "notes", "models": [{model, id, provider, provider_model, base_url,
+    weight, price}], "aliases": {alias: model}, "providers", "budgets": [{id, account, unit, limit, window,
+    mode, models, providers}], "has_master_key", "database"}.
     """
     try:
         config = load(file, os.environ, database_url=database_of(context, database))
@@ -55,7 +55,13 @@ def check_config(
         else:
             _print_problems(problems)
         raise typer.Exit(EXIT_PROBLEMS) from error
-    facts = {"file": _name(file), "problems": [], "unknown": list(config.unknown), **facts}
+    facts = {
+        "file": _name(file),
+        "problems": [],
+        "unknown": list(config.unknown),
+        "notes": list(config.notes),
+        **facts,
+    }
     if is_json:
         print_json(facts)
     else:
@@ -172,6 +178,8 @@ def _print(facts: dict[str, Any], config: Config) -> None:
         typer.echo("Master key: none; set OUTLAY_MASTER_KEY, or general_settings.master_key")
     for path in facts["unknown"]:
         typer.echo(f"Not implemented, so without effect: {printable(path)}")
+    for note in facts["notes"]:
+        typer.echo(printable(note))
 
 
 def _print_unpriced(models: list[str]) -> None:

@@ -91,11 +91,13 @@ def load_server() -> Server:
 
 
 def tell_unknown(config: Config, path: Path | None) -> None:
-    """Name what the configuration says and Outlay does not implement; once, on stderr."""
+    """Name what the configuration says and Outlay does not implement or use; once, on stderr."""
     if config.unknown:
         typer.echo(f"{path}: these keys are not implemented, and have no effect:", err=True)
         for key in config.unknown:
             typer.echo(f"  {printable(key)}", err=True)
+    for note in config.notes:
+        typer.echo(printable(note), err=True)
 
 
 def check_master_key(config: Config, host: str, path: Path | None) -> None:

@@ -37,7 +37,7 @@ class Config:
 
     `budgets` are those of `outlay.budgets`, of providers, deployments and the whole gateway. `clamp` says
     whether a cap that the caller declared may be lowered too. `unknown` are the paths of keys that the file
-    has and Outlay does not implement.
+    has and Outlay does not implement; `notes` tell of what else is not used, and why.
     """
 
     routes: Routes
@@ -57,3 +57,4 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

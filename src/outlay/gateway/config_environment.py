@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
+from outlay.errors import InvalidValueError
 from outlay.gateway.config_section import Report, Section
 from outlay.providers.catalogue import PROVIDERS
 from outlay.settings import DATABASE_URL, Settings
+from outlay.stores.sqlite.opening import is_of_another_program
 
 MASTER_KEYS: Final = ("OUTLAY_MASTER_KEY", "LITELLM_MASTER_KEY")
-DATABASE_URLS: Final = (DATABASE_URL, "DATABASE_URL")
+SHARED: Final = "DATABASE_URL"
+DATABASE_URLS: Final = (DATABASE_URL, SHARED)
 
 _MASTER_KEY: Final = re.compile(r"[\x21-\x7e]{1,512}")
 
@@ -29,20 +33,51 @@ def master_key(general: Section, report: Report) -> str | None:
 
 
 def database_url(general: Section, report: Report, flag: str | None) -> str | None:
-    """The flag's, else the file's, else the environment's; None for the default."""
-    where, url = general.at("database_url"), general.take_text("database_url")
-    if url is None:
-        name = next((name for name in DATABASE_URLS if report.environ.get(name, "").strip()), DATABASE_URL)
-        where, url = name, report.environ.get(name, "").strip() or None
+    """The flag's, else the file's, else the environment's; None for the default.
+
+    What names another program's database is noted, and not used: LiteLLM's PostgreSQL in the file, and what
+    cannot be Outlay's in `DATABASE_URL`, which many programs read.
+    """
+    candidates = [
+        ("--database-url", flag),
+        (general.at("database_url"), general.take_text("database_url")),
+        *((name, report.environ.get(name, "").strip() or None) for name in DATABASE_URLS),
+    ]
     report.used.update(DATABASE_URLS)
-    if flag is not None:
-        where, url = "--database-url", flag
-    if url is not None and "@" in url:
-        report.hide(url)
-    if url is not None:
-        where += f" ({DATABASE_URL} goes before it)" if where == "DATABASE_URL" else ""
-        report.check(where, lambda: Settings.from_environment({}, database_url=url))
-    return url
+    unused: set[str] = set()
+    for where, url in candidates:
+        if url is None or url in unused:
+            continue
+        if "@" in url:
+            report.hide(url)
+        others = (
+            None if where in ("--database-url", DATABASE_URL) else _others(url, is_shared=where == SHARED)
+        )
+        if others is None:
+            report.check(where, partial(Settings.from_environment, {}, database_url=url))
+            return url
+        unused.add(url)
+        report.notes.append(
+            f"{where} names {others}, and is not used: say where Outlay's data lies with {DATABASE_URL} or "
+            "--database-url"
+        )
+    return None
+
+
+def _others(url: str, *, is_shared: bool) -> str | None:
+    """Whose database the URL names, if not Outlay's. Only one that `is_shared` may be of any program."""
+    scheme = url.partition(":")[0].partition("+")[0].lower()
+    if scheme in ("postgres", "postgresql"):
+        return "a PostgreSQL database"
+    if not is_shared:
+        return None
+    if ":" in url and scheme != "sqlite":
+        return "a database of another kind"
+    try:
+        path = Settings.from_environment({}, database_url=url).database_path
+    except InvalidValueError:
+        return "no file that can be used"
+    return "the database of another program" if is_of_another_program(path) else None
 
 
 def set_variables(section: Section, report: Report) -> dict[str, str]:

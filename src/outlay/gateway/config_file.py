@@ -104,7 +104,7 @@ def load_config(path: Path | None, environ: Mapping[str, str], *, database_url: 
     note_unused(variables, report)
     if config is None or report.problems:
         raise ConfigError(report.problems)
-    return replace(config, unknown=tuple(report.unknown))
+    return replace(config, unknown=tuple(report.unknown), notes=tuple(report.notes))
 
 
 def _config(

@@ -30,13 +30,15 @@ _HIDDEN_PREFIX: Final = 16
 
 @dataclass(slots=True)
 class Report:
-    """What a configuration's reading found: problems, and the paths of keys that nobody reads.
+    """What a configuration's reading found: problems, notes on what is not used, and the paths of keys that
+    nobody reads.
 
     `environ` is where `os.environ/NAME` values come from. No problem shows such a value, or a secret.
     """
 
     environ: dict[str, str] = field(repr=False)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     _hidden: dict[str, str] = field(default_factory=dict, repr=False)

@@ -36,6 +36,8 @@ says that two tables were altered. What version 3 added, a trigger in the file k
 FIRST_SAFE_ENGINE: Final = (3, 51, 3)
 """SQLite 3.7.0 to 3.51.2 can lose committed transactions in WAL mode (the WAL-reset defect)."""
 
+_HEADER_BYTES: Final = 100
+_ID_AT: Final = 68  # https://www.sqlite.org/fileformat2.html#the_database_header
 _SMALLEST_BYTES: Final = 512
 """One page: of a shorter file the engine would make a new database."""
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
@@ -84,6 +86,21 @@ def identity_of(path: Path) -> Identity | None:
 def has_content(path: Path) -> bool:
     """Whether there is a file, and something in it."""
     return identity_of(path) is not None
+
+
+def is_of_another_program(path: Path) -> bool:
+    """Whether a file is surely not Outlay's, by its header; asked before the file is in use, not while it is.
+
+    With a journal beside it its header may not say what is true yet.
+    """
+    if not path.is_file() or has_content(Path(f"{path}-wal")):
+        return False
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError:
+        return False
+    return bool(header) and header[_ID_AT : _ID_AT + 4] != APPLICATION_ID.to_bytes(4, "big")
 
 
 def check_engine(version: str) -> None:
