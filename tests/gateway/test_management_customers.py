@@ -51,7 +51,7 @@ def test_a_deleted_customer_is_served_no_more_until_it_is_made_again(gateway: Ga
     ("fields", "named"),
     [
         ({"alias": "x"}, "user_id"),
-        ({"user_id": "acme", "max_budget": "1"}, "max_budget"),
+        ({"user_id": "acme", "max_budget": "one"}, "max_budget"),
         ({"user_id": "acme", "budget_id": "b"}, "budget_id"),
         ({"user_id": "acme", "default_model": "demo"}, "default_model"),
         ({"user_id": "acme", "models": ["demo"]}, "models"),

@@ -207,7 +207,7 @@ def test_keys_are_listed_by_page_and_by_whose_they_are(gateway: Gateway) -> None
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"max_budget": "12"}, "max_budget"),
+        ({"max_budget": "twelve"}, "max_budget"),
         ({"max_budget": -1}, "max_budget"),
         ({"max_budget": True}, "max_budget"),
         ({"max_budget": 10**30}, "max_budget"),
@@ -218,7 +218,7 @@ def test_keys_are_listed_by_page_and_by_whose_they_are(gateway: Gateway) -> None
         ({"budget_mode": "loose"}, "budget_mode"),
         ({"budget_limits": [{"max_budget": 1}]}, "budget_limits.0.budget_duration"),
         ({"budget_limits": [{"max_budget": -1, "budget_duration": "1d"}]}, "budget_limits"),
-        ({"model_max_budget": {"demo": {"budget_limit": "1"}}}, "model_max_budget.demo.budget_limit"),
+        ({"model_max_budget": {"demo": {"budget_limit": "-1"}}}, "model_max_budget.demo.budget_limit"),
         ({"model_max_budget": {"demo": 1}}, "model_max_budget.demo"),
         ({"rpm_limit": 1.5}, "rpm_limit"),
         ({"rpm_limit": -1}, "rpm_limit"),

@@ -159,7 +159,7 @@ def test_teams_are_listed_all_or_of_a_user_or_an_organization(gateway: Gateway) 
         ("/team/new", {"team_id": ""}, "team_id", 400),
         ("/team/new", {"max_budget": -1}, "max_budget", 400),
         ("/team/new", {"team_member_budget": -1}, "team_member_budget", 400),
-        ("/team/new", {"team_member_budget_duration": "1d"}, "team_member_budget_duration", 400),
+        ("/team/new", {"team_member_budget_duration": "soon"}, "team_member_budget_duration", 400),
         (
             "/team/new",
             {"team_member_budget": 1, "team_member_budget_duration": "soon"},
@@ -175,7 +175,7 @@ def test_teams_are_listed_all_or_of_a_user_or_an_organization(gateway: Gateway) 
         ("/team/new", {"members_with_roles": [{"user_id": "a"}, {"user_id": "a"}]}, "user_id", 400),
         ("/team/new", {"members_with_roles": [{}]}, "user_id", 400),
         ("/team/new", {"team_member_rpm_limit": 1}, "team_member_rpm_limit", 400),
-        ("/team/update", {"team_id": "red", "max_budget": "1"}, "max_budget", 400),
+        ("/team/update", {"team_id": "red", "max_budget": "1$"}, "max_budget", 400),
         ("/team/update", {"max_budget": 1}, "team_id", 400),
         ("/team/update", {"team_id": "blue", "max_budget": 1}, "team_id", 404),
         ("/team/member_add", {"team_id": "blue", "member": {"user_id": "eve"}}, "team_id", 404),

@@ -117,7 +117,7 @@ def test_users_are_listed_by_page_role_and_address(gateway: Gateway) -> None:
         ({"user_id": 7}, "user_id"),
         ({"user_id": "ada"}, "user_id"),
         ({"user_role": "root"}, "user_role"),
-        ({"max_budget": "1"}, "max_budget"),
+        ({"max_budget": "1e-12"}, "max_budget"),
         ({"max_budget": -1}, "max_budget"),
         ({"teams": ["red", "red"]}, "teams"),
         ({"key_alias": "taken"}, "key_alias"),

@@ -69,7 +69,7 @@ class Keyring:
         if self._master and hmac.compare_digest(digest, self._master):
             return Principal(account, (account,), 2**62, "admin", alias="master")
         if not is_fresh and (kept := self._kept.get(account)) is not None and self._is_good(kept):
-            return self._unexpired(kept)
+            return kept
         return self.read(account)
 
     def read(self, account: str) -> Principal:
@@ -83,19 +83,24 @@ class Keyring:
         return self._unexpired(principal)
 
     def _is_good(self, kept: Principal) -> bool:
-        """Whether the ledger would tell of a change, or there was none.
+        """Whether it did not expire, and the ledger would tell of a change, or there was none.
 
         It tells of those of the accounts it reserves on: a user is not above a team's key.
         """
+        if self._is_expired(kept):
+            return False
         if kept.team_id is None or kept.user_id is None or self._is_user_on_team_keys:
             return True
         with self._ledger.read() as reader:
             return reader.catalogue_version() == kept.version
 
     def _unexpired(self, principal: Principal) -> Principal:
-        if principal.expires_at is not None and self._clock.wall() >= principal.expires_at:
+        if self._is_expired(principal):
             raise unauthenticated()
         return principal
+
+    def _is_expired(self, principal: Principal) -> bool:
+        return principal.expires_at is not None and self._clock.wall() >= principal.expires_at
 
     def _principal(self, reader: Reader, account: str) -> Principal:
         version = reader.catalogue_version()

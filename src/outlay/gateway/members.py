@@ -1,6 +1,7 @@
 """Members: users within a team, and what each may spend there.
 
-A member's own budget is in its record; without one, the team's `team_member_budget` is put on its account.
+A member's own budget is in its record; without one, the team's `team_member_budget` is put on its account. A
+budget without a duration begins anew as often as the team's `team_member_budget_duration` says.
 """
 
 from __future__ import annotations
@@ -164,11 +165,11 @@ def ensure_member(ledger: Ledger, team_id: str, user_id: str, *, by: str, zone: 
 
 
 def put_member_limits(ledger: Ledger, team_id: str, team: TeamRecord, *, by: str, zone: str) -> None:
-    """Put what the team now says of its members on the accounts of those without a budget of their own."""
+    """Put what the team now says of its members on the accounts of those who do not say it all themselves."""
     with ledger.read() as reader:
         members = members_of(reader, team_id)
     for user_id, record in members.items():
-        if record.max_budget is None:
+        if record.max_budget is None or record.budget_duration is None:
             put_member(ledger, team_id, team, user_id, {}, by=by, zone=zone)
 
 
@@ -191,11 +192,12 @@ def end_member(ledger: Ledger, account: str, *, by: str) -> None:
 
 
 def limits_of(member: MemberRecord, team: TeamRecord) -> MemberRecord:
-    """The record whose limits hold for a member: its own, with the team's budget if it has none."""
-    if member.max_budget is not None or team.team_member_budget is None:
+    """The record whose limits hold for a member: its own, and what it leaves open from the team."""
+    limit = team.team_member_budget if member.max_budget is None else member.max_budget
+    if limit is None:
         return member
-    duration = team.team_member_budget_duration
-    return with_fields(member, {"max_budget": team.team_member_budget, "budget_duration": duration})
+    duration = member.budget_duration or team.team_member_budget_duration
+    return with_fields(member, {"max_budget": limit, "budget_duration": duration})
 
 
 def member_of(team: TeamRecord, user_id: str) -> TeamMember:

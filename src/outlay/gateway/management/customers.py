@@ -14,6 +14,7 @@ from outlay.gateway.management.authorise import Caller, TheCatalogue, by
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.fields import UNSERVED_LIMITS, Fields, LimitFields
 from outlay.gateway.management.figures import Figures, figures_of, limits_row
+from outlay.gateway.management.spend_reset import check_new_reset, check_reset, reset_spend, take_reset
 from outlay.gateway.principal import Principal
 from outlay.gateway.records import CustomerRecord, check_id, record_of
 from outlay.ledger.store import Reader
@@ -55,9 +56,14 @@ def new(body: CustomerFields, caller: Caller, catalogue: TheCatalogue) -> Row:
     """Make a customer with limits. A customer without any needs not be made."""
     id = _account(body.user_id)
     fields = body.stated(without=("user_id",))
+    is_reset = take_reset(fields)
     with catalogue.changing() as ledger:
+        if is_reset:
+            check_new_reset(fields, catalogue, id)
         blank = CustomerRecord()
         make_account(ledger, id, blank, fields, by=by(caller), zone=catalogue.zone, field="user_id")
+        if is_reset:
+            reset_spend(catalogue, id, by=by(caller), is_new=True)
         with ledger.read() as reader:
             return _row_of(reader, id)
 
@@ -106,11 +112,16 @@ def _account(given: str, field: str = "user_id") -> str:
 
 
 def _change(user_id: str, fields: Row, caller: Principal, catalogue: Catalogue) -> Row:
-    id = _account(user_id)
+    id, is_reset = _account(user_id), take_reset(fields)
     with catalogue.changing() as ledger:
+        if is_reset:
+            with ledger.read() as reader:
+                check_reset(fields, record_of(existing(reader, id, "user_id"), CustomerRecord))
         update_account(
             ledger, id, CustomerRecord, fields, by=by(caller), zone=catalogue.zone, field="user_id"
         )
+        if is_reset:
+            reset_spend(catalogue, id, by=by(caller))
         with ledger.read() as reader:
             return _row_of(reader, id)
 

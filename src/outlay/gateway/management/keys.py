@@ -31,8 +31,9 @@ from outlay.gateway.management.own_keys import (
     readable_key,
 )
 from outlay.gateway.management.paging import PageNumber, PageSize, page_of
+from outlay.gateway.management.spend_reset import check_reset, reset_spend, take_reset
 from outlay.gateway.principal import MASTER, Principal
-from outlay.gateway.records import KeyRecord, key_account
+from outlay.gateway.records import KeyRecord, key_account, record_of
 from outlay.ledger.ledger import Ledger
 from outlay.ledger.store import Reader
 
@@ -66,8 +67,7 @@ def update(body: UpdateKey, caller: Caller, catalogue: TheCatalogue) -> Row:
             alias = fields.pop("key_alias", None) if body.key is None else None
             named = _by_alias(reader, alias, caller) if body.key is None else key_id(body.key)
             id = managed_key(reader, caller, named).id
-        check_change(fields, caller)
-        update_key(ledger, id, fields, by=by(caller), zone=catalogue.zone, rules=catalogue.rules)
+        _change(catalogue, id, fields, caller)
         return {"key": body.key or id.partition(":")[2], **_row(ledger, id)}
 
 
@@ -161,10 +161,9 @@ def regenerate_named(key: str, body: RegenerateKey, caller: Caller, catalogue: T
             id = managed_key(reader, caller, key_id(key)).id
             if body.new_key is not None:
                 check_new_secret(reader, body.new_key)
-        check_change(fields, caller)
         _check_not_master(catalogue, body.new_key)
         if fields:
-            update_key(ledger, id, fields, by=by(caller), zone=catalogue.zone, rules=catalogue.rules)
+            _change(catalogue, id, fields, caller)
         return shown_once(ledger, regenerate_key(ledger, id, by=by(caller), secret=body.new_key))
 
 
@@ -180,6 +179,7 @@ def made_key(
     with ledger.read() as reader:
         fields = fields_of_own_key(reader, caller, fields)
     _check_not_master(catalogue, secret)
+    take_reset(fields)  # a new key spent nothing
     made = make_key(ledger, fields, by=by(caller), zone=catalogue.zone, secret=secret, rules=catalogue.rules)
     return shown_once(ledger, made)
 
@@ -188,6 +188,18 @@ def shown_once(ledger: Ledger, made: NewKey) -> Row:
     """The answer that has a key's secret."""
     row = _row(ledger, made.account)
     return {"key": made.secret, "token_id": row["token"], **row}
+
+
+def _change(catalogue: Catalogue, id: str, fields: Row, caller: Principal) -> None:
+    """Change fields of a key, within `catalogue.changing`."""
+    check_change(fields, caller)
+    is_reset = take_reset(fields)
+    if is_reset:
+        with catalogue.ledger.read() as reader:
+            check_reset(fields, record_of(existing_key(reader, id), KeyRecord))
+    update_key(catalogue.ledger, id, fields, by=by(caller), zone=catalogue.zone, rules=catalogue.rules)
+    if is_reset:
+        reset_spend(catalogue, id, by=by(caller))
 
 
 def _put_blocked(key: str, caller: Principal, catalogue: Catalogue, *, is_blocked: bool) -> Row:

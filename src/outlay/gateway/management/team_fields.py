@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from outlay.gateway.management.fields import UNSERVED_LIMITS, Fields, LimitFields
+from outlay.gateway.management.fields import UNSERVED_LIMITS, Fields, LimitFields, Usd
 
 
 class Member(Fields):
@@ -18,7 +18,10 @@ class Member(Fields):
 
 
 class TeamFields(LimitFields):
-    """What a team may have. `team_member_budget` is what each member may spend there by default."""
+    """What a team may have. `team_member_budget` is what each member may spend there by default.
+
+    `team_member_budget_duration` is how often that begins anew, and the limit of a member that states none.
+    """
 
     UNSERVED = UNSERVED_LIMITS | {
         *("admins", "members", "team_member_rpm_limit", "team_member_tpm_limit", "team_member_key_duration"),
@@ -28,7 +31,7 @@ class TeamFields(LimitFields):
     tags: list[str] | None = None
     team_alias: str | None = None
     organization_id: str | None = None
-    team_member_budget: float | None = None
+    team_member_budget: Usd | None = None
     team_member_budget_duration: str | None = None
 
 
@@ -61,7 +64,7 @@ class MemberLimits(Fields):
     """What a member may spend and use in the team; null is what the team says of its members."""
 
     UNSERVED = frozenset({"temp_budget_increase", "temp_budget_expiry", "tpd_limit", "budget_id"})
-    max_budget_in_team: float | None = None
+    max_budget_in_team: Usd | None = None
     budget_duration: str | None = None
     allowed_models: list[str] | None = None
     rpm_limit: int | None = None

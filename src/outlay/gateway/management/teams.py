@@ -14,6 +14,7 @@ from outlay.gateway.keys import delete_key
 from outlay.gateway.management.authorise import Caller, TheCatalogue, by, forbidden, owns_key, reads_all
 from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.key_rows import key_rows
+from outlay.gateway.management.spend_reset import check_new_reset, check_reset, reset_spend, take_reset
 from outlay.gateway.management.team_fields import (
     NewTeam,
     OneTeam,
@@ -62,13 +63,17 @@ def new(body: NewTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
     """Make a team with its first members."""
     team_id = catalogue.services.new_id() if body.team_id is None else check_team_id(body.team_id)
     fields = body.stated(without=("team_id", "members_with_roles"))
-    made_by, zone = by(caller), catalogue.zone
+    made_by, zone, is_reset = by(caller), catalogue.zone, take_reset(fields)
     with catalogue.changing() as ledger:
+        if is_reset:
+            check_new_reset(fields, catalogue, f"team:{team_id}")
         with ledger.read() as reader:
             members = [member_given(reader, each) for each in body.members_with_roles]
         check_members(members)
         _check_member_limits(TeamRecord(), fields, zone)
         make_account(ledger, f"team:{team_id}", TeamRecord(), fields, by=made_by, zone=zone, field="team_id")
+        if is_reset:
+            reset_spend(catalogue, f"team:{team_id}", by=made_by, is_new=True)
         add_members(ledger, team_id, members, {}, by=made_by, zone=zone)
         return _row(ledger, team_id)
 
@@ -103,13 +108,18 @@ def update(body: UpdateTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
     """Change some fields of a team. What it spent stays."""
     team_id, zone, changed_by = check_id(body.team_id, "team_id"), catalogue.zone, by(caller)
     fields = body.stated(without=("team_id",))
+    is_reset = take_reset(fields)
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
             before = record_of(existing(reader, f"team:{team_id}", "team_id"), TeamRecord)
         _check_member_limits(before, fields, zone)
+        if is_reset:
+            check_reset(fields, before)
         _, team = update_account(
             ledger, f"team:{team_id}", TeamRecord, fields, by=changed_by, zone=zone, field="team_id"
         )
+        if is_reset:
+            reset_spend(catalogue, f"team:{team_id}", by=changed_by)
         if {"team_member_budget", "team_member_budget_duration"} & fields.keys():
             put_member_limits(ledger, team_id, team, by=changed_by, zone=zone)
         return {"team_id": team_id, "data": _row(ledger, team_id)}
@@ -175,10 +185,8 @@ def _check_member_limits(team: TeamRecord, fields: dict[str, Any], zone: str) ->
     """What the team says of its members must be good, whether it has members yet or not."""
     names = ("team_member_budget", "team_member_budget_duration")
     changed = with_fields(team, {name: fields[name] for name in names if name in fields})
-    if changed.team_member_budget is None and changed.team_member_budget_duration is not None:
-        raise InvalidValueError(
-            "team_member_budget_duration says how often team_member_budget begins anew: give both"
-        )
+    if changed.team_member_budget is None:  # the duration is that of the members' own limits
+        changed = with_fields(changed, {names[0]: 0})
     try:
         budgets_of("member:x", limits_of(MemberRecord(), changed), zone=zone, at=0)
     except InvalidValueError as error:

@@ -19,6 +19,7 @@ from outlay.gateway.management.figures import Figures, figures_of, limits_row
 from outlay.gateway.management.key_rows import key_rows
 from outlay.gateway.management.keys import made_key
 from outlay.gateway.management.paging import PageNumber, PageSize, page_of
+from outlay.gateway.management.spend_reset import check_new_reset, check_reset, reset_spend, take_reset
 from outlay.gateway.management.team_rows import team_rows
 from outlay.gateway.management.user_fields import NewUser, SeveralUsers, UpdateUser, UserRole
 from outlay.gateway.members import add_members, remove_member
@@ -45,7 +46,10 @@ def new(body: NewUser, caller: Caller, catalogue: TheCatalogue) -> Row:
     """Make a user, and a key of theirs. Its secret is in `key`, this once."""
     user_id = catalogue.services.new_id() if body.user_id is None else check_id(body.user_id, "user_id")
     fields = body.stated(without=_NOT_OF_THE_USER)
+    is_reset = take_reset(fields)
     with catalogue.changing() as ledger:
+        if is_reset:
+            check_new_reset(fields, catalogue, f"user:{user_id}")
         with ledger.read() as reader:
             _check_new(reader, body, catalogue)
             joined = teams_of(reader, user_id)  # a team may name a user before there is one
@@ -58,6 +62,8 @@ def new(body: NewUser, caller: Caller, catalogue: TheCatalogue) -> Row:
             zone=catalogue.zone,
             field="user_id",
         )
+        if is_reset:
+            reset_spend(catalogue, f"user:{user_id}", by=by(caller), is_new=True)
         member = TeamMember(user_id=user_id, user_email=body.user_email)
         for team_id in (each for each in body.teams if each not in joined):
             add_members(ledger, team_id, [member], {}, by=by(caller), zone=catalogue.zone)
@@ -90,6 +96,7 @@ def info(caller: Caller, catalogue: TheCatalogue, user_id: str | None = None) ->
 def update(body: UpdateUser, caller: Caller, catalogue: TheCatalogue) -> Row:
     """Change some fields of a user. What they spent stays."""
     fields = body.stated(without=("user_id",))
+    is_reset = take_reset(fields)
     with catalogue.changing() as ledger:
         with ledger.read() as reader:
             user_id = (
@@ -99,8 +106,12 @@ def update(body: UpdateUser, caller: Caller, catalogue: TheCatalogue) -> Row:
             )
             check_id(user_id, "user_id")
             _check_email(reader, fields.get("user_email"), user_id)
+            if is_reset:
+                check_reset(fields, record_of(existing(reader, f"user:{user_id}", "user_id"), UserRecord))
         id, zone = f"user:{user_id}", catalogue.zone
         update_account(ledger, id, UserRecord, fields, by=by(caller), zone=zone, field="user_id")
+        if is_reset:
+            reset_spend(catalogue, id, by=by(caller))
         with ledger.read() as reader:
             return {"user_id": user_id, "data": user_row(reader, user_id)}
 
@@ -180,6 +191,9 @@ def _check_new(reader: Reader, body: NewUser, catalogue: Catalogue) -> None:
             raise NoSuchAccountError("teams", f"there is no team {team_id!r}")
     if len(set(body.teams)) < len(body.teams):
         raise InvalidValueError("teams must name each team once")
+    for name in _KEY_FIELDS:
+        if not body.auto_create_key and getattr(body, name) is not None:
+            raise InvalidValueError(f"{name} is that of the key, and auto_create_key is false: leave out one")
     if body.auto_create_key:
         check_new_key(reader, _key_fields(body), zone=catalogue.zone, rules=catalogue.rules)
 
