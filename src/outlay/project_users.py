@@ -62,12 +62,18 @@ class ProjectUsers:
     def record(self, user: str | int) -> UserRecord:
         """The user's record."""
         with self._ledger.read() as reader:
-            return self._record(reader, self._budget(reader, user))
+            budget = self._budget(reader, user)
+            return self._record(reader, budget, _running(reader, budget))
 
     def records(self) -> UserDict:
         """Each user's record."""
         with self._ledger.read() as reader:
-            records = [self._record(reader, budget) for budget in self._all(reader)]
+            budgets, now = self._all(reader), reader.now()
+            newest = reader.newest_periods([budget.key for budget in budgets])
+            records = [
+                self._record(reader, budget, running_period(budget, newest.get(budget.key), now))
+                for budget in budgets
+            ]
         return UserDict({record.user: record for record in records})
 
     def _all(self, reader: Reader) -> list[Budget]:
@@ -81,8 +87,7 @@ class ProjectUsers:
             )
         return budget
 
-    def _record(self, reader: Reader, budget: Budget) -> UserRecord:
-        period = _running(reader, budget)
+    def _record(self, reader: Reader, budget: Budget, period: Period) -> UserRecord:
         fields: dict[str, Any] = {
             "total_budget": usd_float(budget.limit),
             "current_cost": usd_float(period.settled),
