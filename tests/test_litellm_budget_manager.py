@@ -397,6 +397,15 @@ def test_arguments_have_litellms_names_order_and_defaults(method: str) -> None:
     assert stated == LITELLMS[method].split()
 
 
+def test_a_projected_cost_is_a_sum_of_nanos(budget_manager: BudgetManager) -> None:
+    budget_manager.create_budget(10, "alice")
+    prompt = budget_manager.projected_cost("gpt-3.5-turbo", HELLO, "alice")
+    with budget_manager.reserve("alice", "gpt-4o", HELLO, max_tokens=5) as reservation:
+        reservation.settle(cost=0.1)
+    projected = budget_manager.projected_cost("gpt-3.5-turbo", HELLO, "alice")
+    assert projected == (100_000_000 + round(prompt * 1e9)) / 1e9
+
+
 def test_a_completion_and_its_texts_are_one_charge_the_completions(
     provider: FakeProvider, budget_manager: BudgetManager
 ) -> None:

@@ -150,11 +150,10 @@ class BudgetManager:
 
     def projected_cost(self, model: str, messages: Sequence[Mapping[str, Any]], user: str | int) -> float:
         """What the user will have spent after this prompt: the current cost and the prompt's, in USD."""
-        current = self.get_current_cost(user)
+        settled = self._users.settled(user)
         provider, name = split_model(model)
-        return current + usd_float(
-            cost_of_prompt(self._book(), provider, name, messages, at=self._clock.wall()).nanos
-        )
+        prompt = cost_of_prompt(self._book(), provider, name, messages, at=self._clock.wall())
+        return usd_float(settled + prompt.nanos)
 
     def get_total_budget(self, user: str | int) -> float:
         """The user's budget in USD."""
@@ -162,7 +161,7 @@ class BudgetManager:
 
     def get_current_cost(self, user: str | int) -> float:
         """What the user spent in the running period, in USD."""
-        return self._users.cost(user)
+        return usd_float(self._users.settled(user))
 
     def get_model_cost(self, user: str | int) -> dict[str, float]:
         """What the user spent in the running period by model, in USD."""

@@ -49,13 +49,13 @@ class ProjectUsers:
         with self._ledger.read() as reader:
             return self._budget(reader, user)
 
-    def cost(self, user: str | int) -> float:
-        """What the user spent in the running period, in USD."""
+    def settled(self, user: str | int) -> int:
+        """What the user spent in the running period, in nanos."""
         with self._ledger.read() as reader:
-            return usd_float(_running(reader, self._budget(reader, user)).settled)
+            return _running(reader, self._budget(reader, user)).settled
 
     def cost_by_model(self, user: str | int) -> dict[str, float]:
-        """The same by model."""
+        """What the user spent in the running period by model, in USD."""
         with self._ledger.read() as reader:
             return _by_model(reader, _running(reader, self._budget(reader, user)))
 
