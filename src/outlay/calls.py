@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from outlay.answers import Answer, completion_key
-from outlay.charging import Charge, charge_of, is_told, is_uncalled_for, put_cap, storable
+from outlay.charging import Charge, charge_of, is_no_answer, is_told, is_uncalled_for, put_cap, storable
 from outlay.domain.money import usd_float
 from outlay.errors import (
     CostUnboundedError,
@@ -172,13 +172,16 @@ class Call:
             put_cap(body, self._held.output_cap, plan.endpoint, target.cap_field(plan.endpoint))
 
     async def _fail(self, error: OutlayError) -> None:
-        """Void what cannot have been billed; leave held what may have been."""
+        """Void what cannot have been billed; presume an answer that is none; leave the rest held."""
+        if is_no_answer(error):
+            await self._settle(Reading(), None)
+            return
         reason = void_reason(error) if isinstance(error, ProviderError) else "never_sent"
         if reason is not None:
             await self._held.void(reason)
 
     async def _end(self, reading: Reading, key: str | None) -> None:
-        """Settle what came to its end; what broke off, or failed without a usage, stays held."""
+        """Settle what came to its end; where it does not say what it used, the hold is presumed at once."""
         name = self._plan.target.provider.name
         failure: ProviderError | None = reading.failure(name)
         if failure is None and not reading.is_complete:
@@ -186,8 +189,7 @@ class Call:
                 f"{name} ended its stream without an end mark. It may have been billed.",
                 is_unknown_outcome=True,
             )
-        if failure is None or (reading.claim is not None and reading.is_complete):  # not only so far
-            await self._settle(reading, key)
+        await self._settle(reading, key)
         if failure is not None:
             raise failure
 
@@ -227,6 +229,8 @@ class Call:
         if charge.is_disputed:
             detail["disputed"] = True
             detail["claimed"] = storable(charge.claimed)
+        if charge.stated is not None:
+            detail["stated"] = storable(charge.stated)
         return detail
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Any, NamedTuple
 
-from outlay.errors import InvalidValueError, PriceUnknownError
+from outlay.errors import InvalidValueError, PriceUnknownError, ProviderNonsenseError
 from outlay.pricing.book import PriceBook
 from outlay.pricing.caps import CAP_FIELDS, Endpoint
-from outlay.pricing.estimate import Estimate
-from outlay.pricing.metering import ABSURD, Claim, Metered, Source, meter
+from outlay.pricing.estimate import WINDOW_SLACK, Estimate
+from outlay.pricing.metering import ABSURD, WIDEST_WINDOW, Claim, Metered, Source, meter, valid_counts
 from outlay.pricing.price import Price
+from outlay.pricing.reasoning import asks_to_hide, asks_to_reason, is_shown_by_nobody, thinks_by_itself
+from outlay.pricing.rounds import cost_of_claim
 from outlay.pricing.tokens import count_messages, count_text, vocabulary
 from outlay.pricing.usage import Usage
+from outlay.providers.bills import StatedCost, charged_nanos, stated_cost
 from outlay.providers.target import Target
 from outlay.providers.wires import Reading
 from outlay.spend import served_price
@@ -25,7 +29,8 @@ class Charge(NamedTuple):
 
     `nanos` are None where they are not known: with an unknown price, or a usage that is presumed; `tokens`
     are then the held ones. `usage` is by kind, empty if presumed. `claimed` is the provider's claim as it
-    came (see `storable`).
+    came (see `storable`). Where a cost was stated, `priced_nanos` is our own price of the same usage, and
+    `stated` what was said.
     """
 
     nanos: int | None
@@ -35,6 +40,8 @@ class Charge(NamedTuple):
     price_version: str | None
     is_disputed: bool
     claimed: Claim | None
+    priced_nanos: int | None = None
+    stated: object = None
 
 
 def charge_of(
@@ -65,26 +72,82 @@ def charge_of(
         priced_as: the provider and the model whose price and vocabulary count; None for the target's.
     """
     provider, model = priced_as or (target.provider.id, target.model)
-    metered = _raised(_metered(reading, body, target, provider, model, bound=bound, book=book), bound)
-    usage = metered.usage
-    version = None if price is None else price.version
-    if usage is None:
-        held = 0 if bound is None else bound.token_bound(cap)
-        return Charge(None, held, {}, metered.source, version, metered.is_disputed, metered.claimed)
-    try:
-        served = served_price(book, provider, model, reading.served, at=at, own=own or None)
-        nanos: int | None = served.cost(usage)
-    except PriceUnknownError:
-        nanos = None
+    served = _served(book, provider, model, reading, at, own)
+    if reading.is_unknown:
+        metered = Metered(None, "presumed", True, reading.claim)
+    else:
+        metered = _metered(reading, body, target, provider, model, bound=bound, book=book, price=served)
+        metered = _raised(metered, bound)
+    priced, usage = _priced(metered, reading, book, provider, served, at)
+    nanos, is_disputed, source = priced, metered.is_disputed, metered.source
+    stated = stated_cost(reading, target.provider, target.base_url)
+    if stated is not None and (usage is not None or _is_settled_by(stated, reading)):
+        nanos, is_refused = charged_nanos(priced, stated)
+        is_disputed = is_disputed or is_refused
+    held = 0 if bound is None else bound.bound(cap)
+    if usage is None and nanos is None:
+        nanos, usage = _above_the_hold(reading, stated, served, held)
     return Charge(
         nanos,
-        usage.total_tokens,
-        usage.counts,
-        metered.source,
-        version,
-        metered.is_disputed,
+        usage.total_tokens if usage is not None else 0 if bound is None else bound.token_bound(cap),
+        {} if usage is None else usage.counts,
+        "provider" if nanos is not None and source == "presumed" else source,
+        None if price is None else price.version,
+        is_disputed,
         metered.claimed,
+        priced if stated is not None else None,
+        None if stated is None else stated.said,
     )
+
+
+def _served(
+    book: PriceBook, provider: str, model: str, reading: Reading, at: int, own: Mapping[str, Any] | None
+) -> Price | None:
+    """The price of how it was served; None if there is none."""
+    try:
+        return served_price(book, provider, model, reading.served, at=at, own=own or None)
+    except PriceUnknownError:
+        return None
+
+
+def _priced(
+    metered: Metered, reading: Reading, book: PriceBook, provider: str, served: Price | None, at: int
+) -> tuple[int | None, Usage | None]:
+    """What a metered usage costs by our prices, and all of it; None for what is not known."""
+    usage = metered.usage
+    if usage is None or served is None:
+        return None, usage
+
+    def price_of(model: str) -> Price:
+        try:
+            return served_price(book, provider, model, reading.served, at=at)
+        except PriceUnknownError:
+            return book.price(provider, model, at=at)
+
+    try:
+        return cost_of_claim(reading.claim, usage, served, price_of)
+    except PriceUnknownError:  # of a model that the provider asked beside the one that was wanted
+        return None, usage
+
+
+def _is_settled_by(stated: StatedCost, reading: Reading) -> bool:
+    """Whether a bill alone settles an answer, though it does not say what it used."""
+    return stated.is_bill and stated.nanos is not None and reading.is_complete and not reading.is_to_come
+
+
+def _above_the_hold(
+    reading: Reading, stated: StatedCost | None, served: Price | None, held: int
+) -> tuple[int | None, Usage | None]:
+    """Of an outcome that is not known, what was told is the least: it counts where it is above the hold."""
+    told: list[tuple[int, Usage | None]] = []
+    counts = valid_counts(reading.claim or {})
+    if served is not None and any(counts.values()):
+        usage = Usage({"input_tokens": 0, "output_tokens": 0, **counts})
+        told.append((served.cost(usage), usage))
+    if stated is not None and stated.nanos:
+        told.append((stated.nanos, None))
+    nanos, usage_told = max(told, key=lambda each: each[0], default=(0, None))
+    return (nanos, usage_told) if nanos > held else (None, None)
 
 
 def _metered(
@@ -96,29 +159,60 @@ def _metered(
     *,
     bound: Estimate | None,
     book: PriceBook,
+    price: Price | None,
 ) -> Metered:
     window = book.context_window(provider, model)
     answers = max(1, bound.output_multiplier if bound else 1)
-    is_shown = target.provider.quirks.is_reasoning_streamed or not book.is_reasoning(provider, model)
-    is_seen = is_shown and not reading.malformed  # what could not be read may have been text
+    widest = WIDEST_WINDOW if window is None else ceil(window * WINDOW_SLACK)
+    quirks = target.provider.quirks
+    is_seen = not (reading.malformed or _is_hidden(body, target, provider, model, book))
     most = ABSURD if window is None else 2 * window * answers
 
     def metered(counted: Usage | None) -> Metered:
         return meter(
-            reading.claim, counted=counted, has_text=reading.has_text, can_count=is_seen, most_tokens=most
+            reading.claim,
+            counted=counted,
+            has_text=reading.has_text,
+            can_count=is_seen,
+            most_tokens=most,
+            most_total=widest * answers,
+            price=price,
+            is_reasoning_beside=quirks.is_reasoning_beside_output,
+            is_doubtful=reading.is_doubtful,
         )
 
     output = _count_output(reading, provider, model)
-    if output is None:
+    if output is None and not _lacks_input(reading):
         return metered(None)
-    if bound is not None and bound.quality == "exact":
+    if bound is not None and bound.quality == "exact" and output is not None:
         likely = metered(Usage.of(bound.input_tokens, output))
         if not likely.is_disputed:  # the bound is no less than our count, which need not be made
             return likely
+    sent = _count_sent(body, provider, model, bound)
+    return metered(None if sent is None else Usage.of(sent, output or 0))
+
+
+def _is_hidden(body: Mapping[str, Any], target: Target, provider: str, model: str, book: PriceBook) -> bool:
+    """Whether the answer may hold reasoning that cannot be seen, and so not be counted."""
+    if asks_to_hide(body):
+        return True
+    if target.provider.quirks.is_reasoning_streamed and not is_shown_by_nobody(model):
+        return False
+    return book.is_reasoning(provider, model) or thinks_by_itself(model) or asks_to_reason(body)
+
+
+def _lacks_input(reading: Reading) -> bool:
+    """Whether a usage says that nothing went in, or says no number."""
+    sent = None if reading.claim is None else reading.claim.get("input_tokens")
+    return reading.claim is not None and not (isinstance(sent, int | float) and sent > 0)
+
+
+def _count_sent(body: Mapping[str, Any], provider: str, model: str, bound: Estimate | None) -> int | None:
+    """Our own count of what went in; its bound where it cannot be counted; None if there is neither."""
     try:
-        return metered(Usage.of(count_input(body, provider, model), output))
+        return count_input(body, provider, model)
     except (InvalidValueError, TypeError):  # the provider took what we cannot count
-        return metered(None)
+        return None if bound is None else bound.input_tokens
 
 
 def _count_output(reading: Reading, provider: str, model: str) -> int | None:
@@ -185,7 +279,13 @@ def is_uncalled_for(chunk: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
 
 def is_told(reading: Reading) -> bool:
     """Whether a stream that broke had said all: every answer to its end, and what it used."""
-    return reading.is_complete and reading.claim is not None and reading.error is None
+    return reading.has_usable_usage and not reading.is_unknown and reading.error is None
+
+
+def is_no_answer(error: Exception) -> bool:
+    """Whether a failure is a 2xx with something that is no answer: nothing more will be known of it."""
+    status = error.status if isinstance(error, ProviderNonsenseError) else None
+    return status is not None and 200 <= status < 300
 
 
 def storable(said: object) -> Any:

@@ -340,7 +340,7 @@ class ProviderConnectionError(ProviderError):
 
 
 class ProviderRejectedError(ProviderError):
-    """The provider answered 4xx: it did not serve the request, and nothing was billed."""
+    """The provider answered 4xx: it did not serve the request, and, but for 408 and 499, billed nothing."""
 
     code = "provider_rejected"
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Final
 
 from outlay.answers import completion_key
 from outlay.domain.entries import Source
 from outlay.errors import InvalidValueError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.metering import meter
+from outlay.pricing.estimate import WINDOW_SLACK
+from outlay.pricing.metering import WIDEST_WINDOW, meter
 from outlay.pricing.names import is_priced_provider
 from outlay.pricing.price import Price
+from outlay.pricing.rounds import cost_of_claim
 from outlay.pricing.text import cost_of_text
 from outlay.pricing.usage import Usage
+from outlay.providers.bills import charged_nanos, stated_cost
 from outlay.providers.catalogue import Endpoint, provider_named
 from outlay.providers.target import split_model
 from outlay.providers.wires import WIRES
@@ -33,6 +37,8 @@ class Spend:
     model: str
     price_version: str
     completion_key: str | None = None
+    priced_nanos: int | None = None
+    """Our own price of it, where its provider stated a bill."""
 
 
 def served_price(
@@ -98,15 +104,47 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
         reading = wire.read(content, endpoint, None if known is None else known.quirks)
     except RecursionError:
         raise InvalidValueError("completion_obj is nested too deeply") from None
-    metered = meter(reading.claim, counted=None, has_text=reading.has_text)
+    if reading.is_to_come:
+        raise InvalidValueError("completion_obj is not finished: pass it when its answer has come")
+    price = served_price(book, provider, name, reading.served, at=at)
+    metered = meter(
+        reading.claim,
+        counted=None,
+        has_text=reading.has_text,
+        price=price,
+        is_reasoning_beside=known is not None and known.quirks.is_reasoning_beside_output,
+        most_total=_widest(book, provider, name) * max(1, reading.choices),
+    )
     if metered.usage is None:
         raise InvalidValueError(
             "completion_obj has no usage that could be charged (its input and output tokens): "
             "pass model, input_text and output_text instead"
         )
-    price = served_price(book, provider, name, reading.served, at=at)
-    nanos = price.cost(metered.usage)
-    return Spend(nanos, metered.usage, "provider", provider, named, price.version, completion_key(content))
+    priced, usage = cost_of_claim(reading.claim, metered.usage, price, _price_of(book, provider, at))
+    nanos, stated = priced, None if known is None else stated_cost(reading, known, None)
+    if stated is not None:
+        nanos = charged_nanos(priced, stated)[0] or 0
+    return Spend(
+        nanos,
+        usage,
+        "provider",
+        provider,
+        named,
+        price.version,
+        completion_key(content),
+        None if stated is None else priced,
+    )
+
+
+def _widest(book: PriceBook, provider: str, model: str) -> int:
+    """The most tokens that one answer can have."""
+    window = book.context_window(provider, model)
+    return WIDEST_WINDOW if window is None else ceil(window * WINDOW_SLACK)
+
+
+def _price_of(book: PriceBook, provider: str, at: int) -> Callable[[str], Price]:
+    """What gives the price of a model that was asked beside the call's own."""
+    return lambda model: book.price(provider, model, at=at)
 
 
 def _content(completion: object) -> Mapping[str, Any]:

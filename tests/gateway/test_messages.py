@@ -120,8 +120,10 @@ def test_a_stream_that_breaks_off_is_not_charged_by_the_usage_it_began_with(
         ) as stream,
     ):
         list(stream.text_stream)
-    assert gateway.journal.pending() == 1
-    gateway.journal.expire()
+    if fault == "cut_after_chunks":
+        assert gateway.journal.pending() == 1
+        gateway.journal.expire()
+    gateway.settled()
     (entry,) = gateway.journal.entries("expire")
     assert entry.usd_nanos is not None
     assert entry.usd_nanos >= gateway.provider.bill.total_nanos > 0

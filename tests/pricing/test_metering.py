@@ -48,7 +48,7 @@ def test_a_sound_claim_is_charged_as_it_is(claim: dict[str, object]) -> None:
         ({"input_tokens": 120, "output_tokens": 24}, 120, 50),
         ({"input_tokens": 120, "output_tokens": 25}, 120, 50),
         ({"input_tokens": 49, "output_tokens": 60}, 100, 60),
-        ({"input_tokens": 120, "output_tokens": 60, "cache_read_tokens": 130}, 130, 60),
+        ({"input_tokens": 120, "output_tokens": 60, "cache_read_tokens": 130}, 250, 60),
         ({"input_tokens": 120, "output_tokens": 60, "cache_read_tokens": -1}, 120, 60),
     ],
 )

@@ -10,7 +10,7 @@ from outlay.errors import InvalidValueError
 from outlay.providers.sse import Event
 from outlay.providers.target import resolve
 from outlay.providers.wires import Reading
-from outlay.providers.wires.anthropic import VERSION, StreamReader, build, read, read_usage
+from outlay.providers.wires.anthropic import VERSION, StreamReader, build, read
 
 START = {
     "type": "message_start",
@@ -162,7 +162,7 @@ def test_an_error_in_the_middle_is_kept() -> None:
 
 @pytest.mark.parametrize("value", ["25", -3, 2.5, None])
 def test_odd_counts_are_passed_on(value: object) -> None:
-    claim = read_usage({"usage": {"input_tokens": value, "output_tokens": 1}})
+    claim = read({"usage": {"input_tokens": value, "output_tokens": 1}}).claim
     expected = {} if value is None else {"input_tokens": value}
     assert claim == {**expected, "output_tokens": 1}
 

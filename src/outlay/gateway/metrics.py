@@ -123,6 +123,8 @@ class Metrics:
         """A reservation was settled; None where its cost is unknown."""
         self._held_nanos -= held_nanos
         if charged_nanos is None:
+            if source == "presumed":
+                self._presumed.inc()
             return
         self._count(self._settled, source, charged_nanos / _NANOS)
         if charged_nanos:

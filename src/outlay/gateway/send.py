@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from time import monotonic
 
-from outlay.charging import is_told
+from outlay.charging import is_no_answer, is_told
 from outlay.errors import InvalidValueError, LedgerUnavailableError, ProviderConnectionError, ProviderError
 from outlay.gateway import answer
 from outlay.gateway.exchange import Exchange
-from outlay.gateway.settle import fail
+from outlay.gateway.meter import meter
+from outlay.gateway.settle import fail, settle
 from outlay.providers.call import Reply, StreamedCall, ask
+from outlay.providers.wires import Reading
 
 
 async def send(exchange: Exchange) -> Reply:
@@ -29,10 +31,10 @@ async def send(exchange: Exchange) -> Reply:
             headers=exchange.upstream_headers,
         )
     except (ProviderError, InvalidValueError) as error:
-        await _arrived(exchange, error)
+        await _arrived(exchange, error, is_over=is_no_answer(error))
         raise
     exchange.reading = reply.reading
-    await _arrived(exchange, reply.reading.failure(exchange.upstream.target.provider.name))
+    await _arrived(exchange, reply.reading.failure(exchange.upstream.target.provider.name), is_over=True)
     return reply
 
 
@@ -60,10 +62,10 @@ async def send_stream(exchange: Exchange) -> None:
     except (ProviderError, InvalidValueError) as error:
         if call is None or not is_told(call.reading):
             exchange.reading = None if call is None else call.reading
-            await _arrived(exchange, error)
+            await _arrived(exchange, error, is_over=is_no_answer(error))
             raise
     exchange.reading = call.reading
-    await _arrived(exchange, _failure(exchange))
+    await _arrived(exchange, _failure(exchange), is_over=True)
 
 
 def _failure(exchange: Exchange) -> ProviderError | None:
@@ -87,17 +89,23 @@ async def _leave(exchange: Exchange) -> None:
     exchange.state, exchange.sent_at = "sent", monotonic()
 
 
-async def _arrived(exchange: Exchange, error: ProviderError | InvalidValueError | None) -> None:
-    """The provider's part is over: note its time, and what a failure means for the hold."""
+async def _arrived(
+    exchange: Exchange, error: ProviderError | InvalidValueError | None, *, is_over: bool = False
+) -> None:
+    """The provider's part is over: note its time, and what a failure means for the hold.
+
+    `is_over`: the answer came to its end, so that nothing more will be known of it.
+    """
     exchange.upstream_seconds = monotonic() - exchange.sent_at
     outcome = "ok" if error is None else error.code
     exchange.services.metrics.upstream(exchange.upstream.target.provider.id, outcome)
-    if error is not None and not _is_claimed(exchange):
+    if error is None:
+        return
+    if not is_over:
         await fail(exchange, error)
         raise error
-
-
-def _is_claimed(exchange: Exchange) -> bool:
-    """Whether the provider said what the whole answer used, not only what it used so far."""
-    reading = exchange.reading
-    return reading is not None and reading.claim is not None and reading.is_complete
+    if exchange.reading is None or not exchange.reading.has_usable_usage:
+        exchange.reading = exchange.reading or Reading()
+        meter(exchange)
+        await settle(exchange)
+        raise error

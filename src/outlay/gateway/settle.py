@@ -28,7 +28,7 @@ log = logging.getLogger("outlay")
 
 
 async def settle(exchange: Exchange) -> None:
-    """Charge what was metered. A usage that nobody knows leaves the whole hold as the charge."""
+    """Charge what was metered. A usage that nobody knows leaves the whole hold as the charge, at once."""
     charge = exchange.charge
     assert charge is not None  # noqa: S101 # `meter` comes first
     exchange.state = "settled"
@@ -109,4 +109,6 @@ def _detail(exchange: Exchange) -> dict[str, Any]:
         detail["client_gone"] = True
     if charge is not None and charge.is_disputed:
         detail["disputed"], detail["claimed"] = True, storable(charge.claimed)
+    if charge is not None and charge.stated is not None:
+        detail["stated"] = storable(charge.stated)
     return detail

@@ -33,7 +33,7 @@ BoundQuality = Literal["exact", "counted", "bytes", "margin"]
 
 MARGIN: Final = 1.4
 """`margin` takes o200k's count times this: an estimate, no bound."""
-_WINDOW_SLACK: Final = 1.05
+WINDOW_SLACK: Final = 1.05
 """genai-prices rounds windows (1,000,000 for 1,048,576; 32,000 for 32,768): never take less than they are."""
 
 
@@ -242,7 +242,7 @@ def _whole_window(window: int | None, outside: str, counted: int) -> int:
             f"The cost of {outside} cannot be bounded: its input lies outside the request and the model's "
             f"context window is not known. State context_window with the model's price, or leave it out."
         )
-    return max(ceil(window * _WINDOW_SLACK), counted)
+    return max(ceil(window * WINDOW_SLACK), counted)
 
 
 def _check_priced(price: Price, endpoint: Endpoint, provider: str, model: str) -> None:

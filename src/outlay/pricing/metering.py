@@ -1,8 +1,9 @@
 """Metering: from what a provider claims was used to what is charged.
 
 Best first: the provider's usage, our own count of the text that came through, nothing (the hold is then
-presumed). A claim that is missing, malformed, absurd, or below half of what was counted is disputed: the
-larger of its valid part and our count is charged, and the claim kept as it came.
+presumed). A claim that is missing, malformed, absurd, doubtful, or below half of what was counted is
+disputed: the larger of its valid part and our count is charged, and the claim kept as it came. Where its
+figures can be read in several ways, the dearest is charged.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from outlay.pricing.figures import CACHE_BESIDE, TOTAL, read_figures
+from outlay.pricing.price import Price
 from outlay.pricing.units import lattice
 from outlay.pricing.usage import Usage
 
@@ -21,6 +24,8 @@ Source = Literal["provider", "counted", "presumed"]
 
 ABSURD: Final = 10**9
 """No call uses more of anything."""
+WIDEST_WINDOW: Final = 10_500_000
+"""No model has more room, with some slack: what a total may be where the model's window is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,10 @@ def meter(
     has_text: bool,
     can_count: bool = True,
     most_tokens: int = ABSURD,
+    most_total: int = WIDEST_WINDOW,
+    price: Price | None = None,
+    is_reasoning_beside: bool = False,
+    is_doubtful: bool = False,
 ) -> Metered:
     """Decide what a call is charged for.
 
@@ -49,19 +58,59 @@ def meter(
         has_text: whether any output came through.
         can_count: whether our count can stand for the whole output (False where reasoning is not streamed).
         most_tokens: a count above this is absurd, such as the context window times the answers.
+        most_total: a stated total above this is disputed, and no total.
+        price: what tells which of several ways to read the claim is the dearest.
+        is_reasoning_beside: whether this provider counts reasoning beside the output, if no total tells.
+        is_doubtful: whether the claim cannot be the last word on the output.
     """
     claim = claimed if isinstance(claimed, Mapping) else None
     valid, is_sound = _valid_counts(claim or {}, min(most_tokens, ABSURD))
+    figures = read_figures(
+        valid,
+        most_total=most_total,
+        has_output_rate=price is None or price.is_output_priced,
+        is_cache_beside=bool(claim and claim.get(CACHE_BESIDE)),
+        is_reasoning_beside=is_reasoning_beside,
+    )
+    valid = _dearest(figures.readings, price)
+    is_sound = is_sound and not figures.is_contradictory and _is_whole(valid)
     ends = {"input_tokens": counted.input_tokens, "output_tokens": counted.output_tokens} if counted else {}
-    has_output = valid.get("output_tokens", 0) > 0 or not has_text
+    if counted is None and not valid.get("input_tokens"):
+        is_sound = False  # every prompt has a token
+    has_output = (valid.get("output_tokens", 0) > 0 or not has_text) and not is_doubtful
     is_likely = all(2 * valid.get(key, 0) > count for key, count in ends.items() if count)
     if claim is not None and is_sound and has_output and is_likely:
         return Metered(Usage({"input_tokens": 0, "output_tokens": 0, **valid}), "provider", False, claim)
-    if counted is None or not can_count:
-        return _without_count(valid, claim, has_text=has_text, is_likely=is_likely)
+    is_output_sound = has_output and "output_tokens" in valid
+    if counted is None or not (can_count or (is_output_sound and _is_likely(valid, ends))):
+        is_told = is_likely and not is_doubtful
+        return _without_count(valid, claim, has_text=has_text, is_likely=is_told)
+    if has_text and not is_output_sound and not counted.output_tokens:
+        return Metered(None, "presumed", True, claim)  # only the input was counted
     whole = {key: max(valid.get(key, 0), count) for key, count in counted.counts.items()}
     is_claimed = all(valid.get(key, -1) >= count for key, count in ends.items())
     return Metered(_raised({**valid, **whole}), "provider" if is_claimed else "counted", True, claim)
+
+
+def valid_counts(claim: Claim) -> dict[str, int]:
+    """Give the counts of a claim that can be used; its total is none of them."""
+    valid, _ = _valid_counts(claim, ABSURD)
+    return {unit: count for unit, count in valid.items() if unit != TOTAL}
+
+
+def _is_likely(valid: Mapping[str, int], ends: Mapping[str, int]) -> bool:
+    """Whether the output that was claimed is not below half of what came through."""
+    return 2 * valid.get("output_tokens", 0) > ends.get("output_tokens", 0) or not ends.get("output_tokens")
+
+
+def _dearest(readings: tuple[dict[str, int], ...], price: Price | None) -> dict[str, int]:
+    if len(readings) == 1:
+        return readings[0]
+    if price is None:
+        return max(
+            readings, key=lambda counts: counts.get("input_tokens", 0) + counts.get("output_tokens", 0)
+        )
+    return max(readings, key=lambda counts: price.cost(Usage(counts)))
 
 
 def _without_count(
@@ -81,17 +130,24 @@ def _valid_counts(claim: Claim, limit: int) -> tuple[dict[str, int], bool]:
     valid: dict[str, int] = {}
     is_sound = True
     for key, value in claim.items():
-        if key not in units or key == "requests" or value is None:
+        if (key not in units and key != TOTAL) or key == "requests" or value is None:
             continue
         count = _whole(value)
-        if count is None or not 0 <= count <= limit:
+        if key == TOTAL:
+            if count is not None and count >= 0:
+                valid[key] = count
+        elif count is None or not 0 <= count <= limit:
             is_sound = False
         else:
             valid[key] = count
-    used = {key: count for key, count in valid.items() if count}
-    totals = ("input_tokens", "output_tokens")
-    is_sound = is_sound and "input_tokens" in valid
-    return valid, is_sound and all(lattice().raised(key, used) == used.get(key, 0) for key in totals)
+    return valid, is_sound and "input_tokens" in valid
+
+
+def _is_whole(counts: Mapping[str, int]) -> bool:
+    """Whether each total is no less than its parts."""
+    used = {key: count for key, count in counts.items() if count}
+    units = lattice()
+    return all(units.raised(key, used) == used.get(key, 0) for key in ("input_tokens", "output_tokens"))
 
 
 def _whole(value: object) -> int | None:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from outlay.errors import ProviderNonsenseError
+from outlay.providers.bills import COST_HEADER
 from outlay.providers.body import decode_object
 from outlay.providers.catalogue import Endpoint
 from outlay.providers.redaction import without_credential
@@ -30,6 +31,8 @@ from outlay.providers.transport import Timeouts, Transport
 from outlay.providers.wires import anthropic, wire_of
 from outlay.providers.wires.reading import Reading
 
+_ACCEPTED: Final = 202
+"""The provider took the request and has yet to answer it."""
 _MOST_EVENT_BYTES: Final = 8 * 2**20
 """Pictures come as one event, of some megabytes."""
 
@@ -83,6 +86,7 @@ async def ask(
     answer = await transport.send(wire.build(target, endpoint, body, headers), timeouts=timeouts)
     document = answer.document()
     reading = wire.read(document, endpoint, target.provider.quirks)
+    _note_head(reading, answer.status, answer.headers)
     return Reply(document, reading, answer.headers, answer.body, answer.status)
 
 
@@ -157,6 +161,7 @@ class StreamedCall:
     async def __aenter__(self) -> Self:
         await self._incoming.__aenter__()
         self._is_stream = self._incoming.is_event_stream
+        self._note_head(self._reader.reading)
         return self
 
     async def __aexit__(
@@ -181,6 +186,9 @@ class StreamedCall:
             return Piece(chunk, [])
         return Piece(chunk, self._framed(self._parser.feed(chunk)))
 
+    def _note_head(self, reading: Reading) -> None:
+        _note_head(reading, self._incoming.status, self._incoming.headers)
+
     def _framed(self, events: list[Event]) -> list[Framed]:
         read, credential = self._reader.read, self._target.credential
         framed = []
@@ -204,4 +212,11 @@ class StreamedCall:
             self._reader.reading.malformed += 1
         else:
             self._plain_reading = self._wire.read(document, self._endpoint, self._target.provider.quirks)
+            self._note_head(self._plain_reading)
         return [Framed(whole, document)]
+
+
+def _note_head(reading: Reading, status: int, headers: Mapping[str, str]) -> None:
+    """Note what the head of an answer says: that the answer is yet to come, what it cost."""
+    reading.is_accepted = status == _ACCEPTED
+    reading.stated_cost = headers.get(COST_HEADER)

@@ -7,7 +7,7 @@ only where it changes what is sent or what is charged.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from outlay.errors import InvalidValueError
 from outlay.providers.request import FREE_FAILURES
@@ -24,8 +24,9 @@ class Quirks:
     with 422, and sends usage anyway). `chat_cap_field`: the name of the output cap of a chat (OpenAI's
     reasoning models refuse `max_tokens`, Mistral refuses and DeepSeek ignores `max_completion_tokens`).
     `is_reasoning_streamed`: whether all that is billed as reasoning can be seen in the stream, so that it can
-    be counted without usage. `is_reasoning_beside_output`: whether the usage of a chat counts reasoning next
-    to `completion_tokens` instead of in it (xAI). `free_failures`: the 5xx statuses that are not billed.
+    be counted without usage. `is_reasoning_beside_output`: whether a usage that states no total counts
+    reasoning next to `completion_tokens` instead of in it (xAI); a total tells by itself. `free_failures`:
+    the statuses that are not billed, of the 5xx, 408 and 499.
     """
 
     has_stream_options: bool = True
@@ -35,6 +36,26 @@ class Quirks:
     free_failures: frozenset[int] = FREE_FAILURES
 
 
+USD: Final = 0
+"""The exponent of an amount in dollars."""
+TICKS: Final = 10
+"""That of xAI's ticks, of which 10,000,000,000 are a dollar."""
+
+
+@dataclass(frozen=True, slots=True)
+class BillRecord:
+    """Where a provider's answers state what it bills for them: a path in the usage, as its `source` says.
+
+    10 ** `exponent` of its unit are a dollar. `upstream` is what is billed beside it where the caller's own
+    key at another provider was used (`is_byok`).
+    """
+
+    path: tuple[str, ...]
+    source: str
+    exponent: int = USD
+    upstream: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """One provider. `pricing_id` is its name in genai-prices; the first of `key_env` that is set is the key.
@@ -42,6 +63,7 @@ class Provider:
     `base_path` is put behind a base URL that was given without a path (Ollama's variables hold none).
     `is_free`: what it serves costs nothing where nobody states a price. For the library; a gateway, whose
     configuration names each model, is told so there.
+    `bill` says where answers of its own host state what they are billed; None: nowhere.
     """
 
     id: str
@@ -55,6 +77,7 @@ class Provider:
     requires_key: bool = True
     base_path: str = ""
     is_free: bool = False
+    bill: BillRecord | None = None
 
 
 PROVIDERS: dict[str, Provider] = {
@@ -118,6 +141,24 @@ PROVIDERS: dict[str, Provider] = {
             base_env=("OPENROUTER_API_BASE",),
             pricing_id="openrouter",
             quirks=Quirks(is_reasoning_streamed=False),  # it serves models of all kinds
+            bill=BillRecord(
+                ("cost",),
+                "https://openrouter.ai/docs/use-cases/usage-accounting",
+                upstream=("cost_details", "upstream_inference_cost"),
+            ),
+        ),
+        Provider(
+            id="perplexity",
+            name="Perplexity",
+            wire="openai",
+            base_url="https://api.perplexity.ai",
+            key_env=("PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
+            base_env=("PERPLEXITY_BASE_URL", "PERPLEXITY_API_BASE"),
+            pricing_id="perplexity",
+            quirks=Quirks(has_stream_options=False, is_reasoning_streamed=False),  # each chunk has the usage
+            bill=BillRecord(
+                ("cost", "total_cost"), "https://docs.perplexity.ai/api-reference/chat-completions-post"
+            ),
         ),
         Provider(
             id="together",
@@ -150,6 +191,9 @@ PROVIDERS: dict[str, Provider] = {
                 chat_cap_field="max_completion_tokens",
                 is_reasoning_streamed=False,
                 is_reasoning_beside_output=True,
+            ),
+            bill=BillRecord(
+                ("cost_in_usd_ticks",), "https://docs.x.ai/developers/cost-tracking", exponent=TICKS
             ),
         ),
         Provider(
@@ -213,6 +257,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     ("open-mistral-", "mistral"),
     ("open-mixtral-", "mistral"),
     ("pixtral-", "mistral"),
+    ("sonar", "perplexity"),
 )
 """How a bare model name begins, and whose it is. What is not here is taken as OpenAI's."""
 

@@ -20,6 +20,8 @@ from outlay.providers.request import Request
 VoidReason = Literal["never_sent", "rejected", "provider_error"]
 """The reasons that prove nothing was billed (see `Ledger.void`)."""
 
+UNKNOWN_REFUSALS: Final = frozenset({408, 499})
+"""The 4xx statuses that prove nothing: somebody in between gave up waiting, and the model may have run on."""
 ERROR_BODY_BYTES = 65_536
 _MESSAGE_CHARACTERS = 500
 _MOST_HEADERS: Final = 20
@@ -36,8 +38,8 @@ _UNSERVED_REDIRECTS = frozenset({301, 302, 307, 308})
 def void_reason(error: ProviderError) -> VoidReason | None:
     """Say why a reservation may be voided after this error, or None: its outcome is unknown.
 
-    `never_sent`: no byte left for the provider. `rejected`: it answered 4xx, or with a redirect, which is
-    never followed. `provider_error`: it answered a 5xx that its table says is not billed.
+    `never_sent`: no byte left for the provider. `rejected`: it answered 4xx (but 408 and 499), or with a
+    redirect, which is never followed. `provider_error`: it answered a 5xx that its table says is not billed.
     """
     if error.is_unknown_outcome:
         return None
@@ -72,7 +74,9 @@ def status_error(
     if status in {401, 403}:
         return ProviderAuthError(f"{start}; check the API key for it{tail}", **facts)
     if 400 <= status < 500:
-        return ProviderRejectedError(f"{start}{tail}", **facts)
+        is_unknown = status in UNKNOWN_REFUSALS and status not in request.free_failures
+        tail += " It may have been billed." if is_unknown else ""
+        return ProviderRejectedError(f"{start}{tail}", is_unknown_outcome=is_unknown, **facts)
     if status >= 500:
         is_free = status in request.free_failures
         return ProviderFailedError(f"{start}{tail}", is_unknown_outcome=not is_free, **facts)

@@ -21,7 +21,8 @@ class Request:
     """One POST to a provider, ready to send.
 
     `credential` is what must never show in an error; it is part of `headers` already. `provider` names the
-    provider in messages. `free_failures` are the provider's 5xx statuses after which nothing is billed.
+    provider in messages. `free_failures` are the provider's statuses from 5xx, and 408 and 499, after which
+    nothing is billed.
     """
 
     url: str

@@ -11,7 +11,8 @@ from outlay.providers.request import Request
 from outlay.providers.sse import Event
 from outlay.providers.target import Target
 from outlay.providers.wires import anthropic, openai, openai_stream
-from outlay.providers.wires.reading import Claim, Reading
+from outlay.providers.wires.reading import Reading
+from outlay.providers.wires.usage import Claim
 
 __all__ = ["WIRES", "Claim", "Reading", "StreamReader", "Wire", "wire_of"]
 
@@ -43,22 +44,19 @@ class Wire:
     """A protocol's functions.
 
     `build(target, endpoint, body, headers)` makes a request, with those of a caller's headers (lower-case
-    names, None for none) that the wire knows; `read(body, endpoint, quirks)` reads a whole answer,
-    `read_usage` only its usage; `reader(endpoint, quirks)` makes a StreamReader.
+    names, None for none) that the wire knows; `read(body, endpoint, quirks)` reads a whole answer;
+    `reader(endpoint, quirks)` makes a StreamReader.
     """
 
     name: WireName
     build: Build
     read: Callable[[Mapping[str, Any], Endpoint, Quirks | None], Reading]
-    read_usage: Callable[[Mapping[str, Any], Endpoint, Quirks | None], Claim | None]
     reader: Callable[[Endpoint, Quirks | None], StreamReader]
 
 
 WIRES: dict[WireName, Wire] = {
-    "openai": Wire("openai", openai.build, openai.read, openai.read_usage, openai_stream.StreamReader),
-    "anthropic": Wire(
-        "anthropic", anthropic.build, anthropic.read, anthropic.read_usage, anthropic.StreamReader
-    ),
+    "openai": Wire("openai", openai.build, openai.read, openai_stream.StreamReader),
+    "anthropic": Wire("anthropic", anthropic.build, anthropic.read, anthropic.StreamReader),
 }
 
 

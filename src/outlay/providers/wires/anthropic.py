@@ -1,8 +1,8 @@
 """Anthropic's wire: building requests to `/v1/messages`, reading answers and streams.
 
 After Anthropic's API reference: `input_tokens` leaves out what was read from and written to the cache, so the
-total here is the sum of the three; in a stream `message_start` brings the input, and the usage of each
-`message_delta` is cumulative, so its newest values count.
+total here is the sum of the three; in a stream `message_start` brings the input and a placeholder for the
+output, and the usage of each `message_delta` is cumulative: the largest of each counter counts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from outlay.providers.catalogue import Endpoint, Quirks
 from outlay.providers.request import Request
 from outlay.providers.sse import Event
 from outlay.providers.target import Target
-from outlay.providers.wires.reading import Claim, Reading, counted, total
+from outlay.providers.wires.reading import Reading
+from outlay.providers.wires.usage import Tally
 
 VERSION = "2023-06-01"
 PASSED_HEADERS: Final = ("anthropic-version", "anthropic-beta")
@@ -30,16 +31,6 @@ _COUNTED_FIELDS: Final = frozenset(
 )
 """https://docs.anthropic.com/en/api/messages-count-tokens"""
 _PASSABLE: Final = re.compile(r"[A-Za-z0-9._,=-]{1,1000}")
-_USAGE: dict[str, tuple[str, ...]] = {
-    "input_tokens": ("input_tokens",),
-    "output_tokens": ("output_tokens",),
-    "cache_read_tokens": ("cache_read_input_tokens",),
-    "cache_write_tokens": ("cache_creation_input_tokens",),
-    "cache_write_5m_tokens": ("cache_creation", "ephemeral_5m_input_tokens"),
-    "cache_write_1h_tokens": ("cache_creation", "ephemeral_1h_input_tokens"),
-    "output_reasoning_tokens": ("output_tokens_details", "thinking_tokens"),
-    "web_searches": ("server_tool_use", "web_search_requests"),
-}
 _DELTA_TEXTS = ("text", "thinking", "partial_json")
 
 
@@ -99,9 +90,10 @@ def _request(target: Target, path: str, body: Mapping[str, Any], headers: Mappin
 
 def read(body: Mapping[str, Any], _endpoint: Endpoint = "messages", _quirks: Quirks | None = None) -> Reading:
     """Read a whole answer."""
-    reading = Reading(is_final=True, choices=1)
+    reading = Reading(is_final=True, choices=1, tally=Tally(is_beside=True))
     reading.identify(body)
-    reading.claim = read_usage(body)
+    reading.note_state(body)
+    reading.read_usage(body)
     if body.get("type") == "error":
         reading.error = _error(body)
     _note_reason(body, reading)
@@ -110,18 +102,6 @@ def read(body: Mapping[str, Any], _endpoint: Endpoint = "messages", _quirks: Qui
         if isinstance(block, Mapping):
             _read_block(block, reading)
     return reading
-
-
-def read_usage(
-    body: Mapping[str, Any],
-    _endpoint: Endpoint = "messages",
-    _quirks: Quirks | None = None,
-) -> Claim | None:
-    """What an answer claims to have used, or None if it does not say."""
-    usage = body.get("usage")
-    if usage is None:
-        return None
-    return _claim(usage) if isinstance(usage, Mapping) else {}
 
 
 def passable(name: str, value: str) -> str:
@@ -143,8 +123,7 @@ class StreamReader:
     """Feed it each event; `reading` is what is known so far. It never raises on what a provider sends."""
 
     def __init__(self, _endpoint: Endpoint = "messages", _quirks: Quirks | None = None) -> None:
-        self.reading = Reading(choices=1)
-        self._usage: dict[str, Any] = {}
+        self.reading = Reading(choices=1, tally=Tally(is_beside=True))
 
     def read(self, event: Event) -> dict[str, Any] | None:
         """Take in one event; returns its JSON object, or None if it has none."""
@@ -161,15 +140,17 @@ class StreamReader:
                 message = document.get("message")
                 if isinstance(message, Mapping):
                     self.reading.identify(message)
-                    self._merge(message.get("usage"))
+                    self.reading.is_output_told = not self.reading.read_usage(message)
             case "content_block_start":
                 self._read_part(document.get("content_block"))
             case "content_block_delta":
                 self._read_part(document.get("delta"))
             case "message_delta":
                 self.reading.note_served(document)
-                self._merge(document.get("usage"))
                 delta = document.get("delta")
+                for place in (document, delta):
+                    if isinstance(place, Mapping) and self.reading.read_usage(place):
+                        self.reading.is_output_told = True
                 if isinstance(delta, Mapping):
                     _note_reason(delta, self.reading)
             case "message_stop":
@@ -180,23 +161,6 @@ class StreamReader:
     def _read_part(self, part: Any) -> None:
         if isinstance(part, Mapping):
             _read_block(part, self.reading)
-
-    def _merge(self, usage: Any) -> None:
-        """Cumulative counts: a newer value takes the place of an older, and null leaves it."""
-        if usage is None:
-            return
-        if isinstance(usage, Mapping):
-            self._usage.update({key: value for key, value in usage.items() if value is not None})
-        self.reading.claim = _claim(self._usage)
-
-
-def _claim(usage: Mapping[str, Any]) -> Claim:
-    claim = counted(usage, _USAGE)
-    if "input_tokens" in claim:
-        cached = (claim.get("cache_read_tokens", 0), claim.get("cache_write_tokens", 0))
-        whole = total(claim["input_tokens"], *cached)
-        claim.update({} if whole is None else {"input_tokens": whole})
-    return claim
 
 
 def _read_block(block: Mapping[str, Any], reading: Reading) -> None:

@@ -1,8 +1,7 @@
 """OpenAI's wire: building requests, and reading whole answers.
 
 Chat, completions, embeddings and responses, after OpenAI's API reference, and what those who speak its
-wire do otherwise: DeepSeek's `prompt_cache_hit_tokens`, Groq's `x_groq`, xAI's reasoning beside the output,
-Mistral's content in parts, OpenRouter's and vLLM's `reasoning`.
+wire do otherwise: Mistral's content in parts, OpenRouter's and vLLM's `reasoning`. Usage is read in `usage`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from outlay.providers.body import encode
 from outlay.providers.catalogue import Endpoint, Quirks
 from outlay.providers.request import Request
 from outlay.providers.target import Target
-from outlay.providers.wires.reading import Claim, Reading, counted, total
+from outlay.providers.wires.reading import Reading
 
 _PATHS: dict[Endpoint, str] = {
     "chat": "/chat/completions",
@@ -23,24 +22,6 @@ _PATHS: dict[Endpoint, str] = {
     "embeddings": "/embeddings",
     "responses": "/responses",
 }
-_CHAT_USAGE: dict[str, tuple[str, ...]] = {
-    "input_tokens": ("prompt_tokens",),
-    "output_tokens": ("completion_tokens",),
-    "cache_read_tokens": ("prompt_tokens_details", "cached_tokens"),
-    "cache_write_tokens": ("prompt_tokens_details", "cache_write_tokens"),
-    "input_audio_tokens": ("prompt_tokens_details", "audio_tokens"),
-    "output_audio_tokens": ("completion_tokens_details", "audio_tokens"),
-    "output_reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
-    "web_searches": ("server_tool_use", "web_search_requests"),
-}
-_RESPONSES_USAGE: dict[str, tuple[str, ...]] = {
-    "input_tokens": ("input_tokens",),
-    "output_tokens": ("output_tokens",),
-    "cache_read_tokens": ("input_tokens_details", "cached_tokens"),
-    "cache_write_tokens": ("input_tokens_details", "cache_write_tokens"),
-    "output_reasoning_tokens": ("output_tokens_details", "reasoning_tokens"),
-}
-_CACHE_READ_ELSEWHERE = ("prompt_cache_hit_tokens", "cached_tokens")  # DeepSeek; Moonshot
 
 
 def build(
@@ -76,42 +57,24 @@ def build(
     )
 
 
-def read(body: Mapping[str, Any], endpoint: Endpoint, quirks: Quirks | None = None) -> Reading:
+def read(body: Mapping[str, Any], endpoint: Endpoint, _quirks: Quirks | None = None) -> Reading:
     """Read a whole answer."""
     reading = Reading(is_final=True)
     reading.identify(body)
+    reading.note_state(body)
     error = body.get("error")
     if error:
         reading.error = error if isinstance(error, Mapping) else {"message": str(error)}
-    reading.claim = read_usage(body, endpoint, quirks)
     if endpoint == "responses":
+        read_response_usage(body, reading)
         read_output(body, reading)
         return reading
+    reading.read_usage(body)
+    if endpoint == "embeddings":
+        reading.has_data = bool(body.get("data"))
     for position, choice in enumerate(_objects(body.get("choices"))):
         read_choice(choice, reading, position)
     return reading
-
-
-def read_usage(body: Mapping[str, Any], endpoint: Endpoint, quirks: Quirks | None = None) -> Claim | None:
-    """What an answer or a chunk claims to have used, or None if it does not say."""
-    usage = body.get("usage")
-    if usage is None:
-        groq = body.get("x_groq")
-        usage = groq.get("usage") if groq and isinstance(groq, Mapping) else None
-    if usage is None:
-        return None
-    if not isinstance(usage, Mapping):
-        return {}
-    if endpoint == "responses":
-        return _responses_claim(body, usage)
-    claim = counted(usage, _CHAT_USAGE)
-    for key in _CACHE_READ_ELSEWHERE:
-        if "cache_read_tokens" not in claim and usage.get(key) is not None:
-            claim["cache_read_tokens"] = usage[key]
-    if quirks is not None and quirks.is_reasoning_beside_output:
-        whole = total(claim.get("output_tokens"), claim.get("output_reasoning_tokens", 0))
-        claim.update({} if whole is None else {"output_tokens": whole})
-    return claim
 
 
 def read_choice(choice: Mapping[str, Any], reading: Reading, position: int = 0) -> None:
@@ -138,8 +101,9 @@ def read_choice(choice: Mapping[str, Any], reading: Reading, position: int = 0) 
 def read_output(response: Mapping[str, Any], reading: Reading) -> None:
     """Read the state and the output items of a Responses answer."""
     reading.choices = 1
+    reading.note_state(response)
     status = response.get("status")
-    if isinstance(status, str):
+    if isinstance(status, str) and not reading.is_pending:
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, Mapping) else None
         reading.finish_reasons[0] = reason if isinstance(reason, str) else status
@@ -151,6 +115,15 @@ def read_output(response: Mapping[str, Any], reading: Reading) -> None:
         for part in _objects(item.get("content")):
             reading.add(part.get("text"))
             reading.add(part.get("refusal"))
+
+
+def read_response_usage(response: Mapping[str, Any], reading: Reading) -> None:
+    """Take in the usage of a Responses answer, and the searches among its output."""
+    searches = sum(item.get("type") == "web_search_call" for item in _objects(response.get("output")))
+    usage = response.get("usage")
+    if searches and isinstance(usage, Mapping):
+        reading.read_usage({"usage": {"num_search_queries": searches}})
+    reading.read_usage(response)
 
 
 def _base_url(target: Target) -> str:
@@ -167,12 +140,6 @@ def _ask_for_usage(content: dict[str, Any], quirks: Quirks) -> None:
     options = content.get("stream_options")
     given = options if isinstance(options, Mapping) else {}
     content["stream_options"] = {**given, "include_usage": True}
-
-
-def _responses_claim(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Claim:
-    claim = counted(usage, _RESPONSES_USAGE)
-    searches = sum(item.get("type") == "web_search_call" for item in _objects(body.get("output")))
-    return {**claim, "web_searches": searches} if searches else claim
 
 
 def _written(message: Mapping[str, Any]) -> Iterable[Any]:

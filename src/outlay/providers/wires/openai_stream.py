@@ -8,7 +8,7 @@ from typing import Any
 from outlay.providers.body import decode_object
 from outlay.providers.catalogue import Endpoint, Quirks
 from outlay.providers.sse import Event
-from outlay.providers.wires.openai import read_choice, read_output, read_usage
+from outlay.providers.wires.openai import read_choice, read_output, read_response_usage
 from outlay.providers.wires.reading import Reading
 
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -18,13 +18,12 @@ _UNCOUNTED_DELTAS = frozenset({"response.audio.delta", "response.reasoning_summa
 class StreamReader:
     """Feed it each event; `reading` is what is known so far. It never raises on what a provider sends.
 
-    Usage may come in several chunks, growing: the last one counts.
+    Usage may come in several chunks: the largest of each counter counts.
     """
 
-    def __init__(self, endpoint: Endpoint = "chat", quirks: Quirks | None = None) -> None:
+    def __init__(self, endpoint: Endpoint = "chat", _quirks: Quirks | None = None) -> None:
         self.reading = Reading()
         self._endpoint = endpoint
-        self._quirks = quirks
 
     def read(self, event: Event) -> dict[str, Any] | None:
         """Take in one event; returns its JSON object, or None if it has none."""
@@ -48,13 +47,14 @@ class StreamReader:
         else:
             reading.note_served(chunk)
         choices = chunk.get("choices")
+        has_usage = chunk.get("usage") is not None or "x_groq" in chunk
         if isinstance(choices, list):
             for position, choice in enumerate(choices):
                 if isinstance(choice, dict):
                     read_choice(choice, reading, position)
-        claim = read_usage(chunk, self._endpoint, self._quirks)
-        if claim is not None:
-            reading.claim = claim
+                    has_usage = has_usage or "usage" in choice
+        if has_usage:
+            reading.read_usage(chunk)
         error = chunk.get("error")
         if error:
             reading.error = error if isinstance(error, Mapping) else {"message": str(error)}
@@ -65,8 +65,10 @@ class StreamReader:
         response = event.get("response")
         if isinstance(response, Mapping):
             reading.identify(response)
-            claim = read_usage(response, "responses", self._quirks)
-            reading.claim = claim if claim is not None else reading.claim
+            reading.note_state(response)
+            read_response_usage(response, reading)
+        elif event.get("usage") is not None:
+            reading.read_usage(event)
         if kind in _LAST_EVENTS and isinstance(response, Mapping):
             reading.is_final = True
             read_output(response if not reading.has_text else {**response, "output": []}, reading)

@@ -4,39 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from outlay.errors import ProviderFailedError
 from outlay.pricing.dimensions import ANSWERED
+from outlay.pricing.figures import is_count
+from outlay.providers.wires.usage import Claim, Tally
 
-Claim = dict[str, object]
-"""What a provider says it used: genai-prices' unit names → the raw values it sent, unjudged.
-
-`input_tokens` and `output_tokens` are totals with their parts in them. A value that is null or absent is
-left out; a negative one, a text or a fraction is passed on as it is.
-"""
+PENDING: Final = frozenset({"queued", "in_progress", "pending", "processing", "running", "deferred"})
+"""Words for an answer that is yet to come."""
 
 
 @dataclass(slots=True)
 class Reading:
     """What is known of an answer so far.
 
-    `claim` is the newest usage (None: none yet), `is_final` whether the wire's own end was seen (`[DONE]`,
-    `response.completed`, `message_stop`, or a whole body), `finish_reasons` are by choice, `error` is an
-    error sent in the middle of an answer, `malformed` counts events that could not be read. `served` is how
-    the answer says it was served, in lower case: `service_tier`, `speed`, `inference_geo`.
+    `tally` is its usage, `is_final` whether the wire's own end was seen (`[DONE]`, `response.completed`,
+    `message_stop`, or a whole body), `finish_reasons` are by choice, `error` is an error sent in the middle
+    of an answer, `malformed` counts events that could not be read. `is_accepted` (202) and `is_pending`
+    (`queued`, `in_progress`): the provider has yet to answer. `has_data`: an embedding came.
+    `is_output_told` is False while the usage has no more than a placeholder for the output. `stated_cost` is
+    a header's. `served` is how the answer says it was served, in lower case: `service_tier`, `speed`,
+    `inference_geo`.
     """
 
     response_id: str | None = None
     model: str | None = None
     served: dict[str, str] = field(default_factory=dict)
-    claim: Claim | None = None
+    tally: Tally = field(default_factory=Tally)
     finish_reasons: dict[int, str] = field(default_factory=dict)
     choices: int = 0
     is_final: bool = False
+    is_accepted: bool = False
+    is_pending: bool = False
+    has_data: bool = False
+    is_output_told: bool = True
+    stated_cost: str | None = None
     error: Mapping[str, Any] | None = None
     malformed: int = 0
+    _claim: Claim | None = None
     _pieces: dict[int, list[str]] = field(default_factory=dict)
+
+    @property
+    def claim(self) -> Claim | None:
+        """The largest of each counter that a usage had so far; None: no usage yet."""
+        return self._claim
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether its usage cannot be its last word."""
+        return not self.is_output_told or self.tally.is_doubtful
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether each choice says why it ended, or the embeddings came."""
+        return self.has_data or 0 < self.choices <= len(self.finish_reasons)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the answer came, even from a provider that leaves out the end mark."""
+        return self.is_final or self.is_finished
 
     @property
     def finish_reason(self) -> str | None:
@@ -44,9 +71,27 @@ class Reading:
         return self.finish_reasons.get(0)
 
     @property
-    def is_complete(self) -> bool:
-        """Whether all of the answer came, even from a provider that leaves out the end mark."""
-        return self.is_final or (self.choices > 0 and len(self.finish_reasons) >= self.choices)
+    def is_to_come(self) -> bool:
+        """Whether the provider says that it has yet to answer."""
+        return self.is_accepted or self.is_pending
+
+    @property
+    def has_usable_usage(self) -> bool:
+        """Whether it said in the end what it used: some tokens, and how much of them came out."""
+        claim = self.claim
+        if claim is None or not self.is_complete or not self.is_output_told:
+            return False
+        counts = [count for unit in ("input_tokens", "output_tokens") if is_count(count := claim.get(unit))]
+        return any(counts) and (is_count(claim.get("output_tokens")) or self.has_data)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it is no answer and does not say what it used: anything up to the hold may be billed."""
+        if self.is_to_come:
+            return True
+        if self.has_usable_usage:
+            return False
+        return self.error is not None or not (self.is_finished and (self.has_text or self.has_data))
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -70,6 +115,18 @@ class Reading:
             if pieces is None:
                 pieces = self._pieces[choice] = []
             pieces.append(text)
+
+    def read_usage(self, document: Mapping[str, Any]) -> bool:
+        """Take in the usage of a document, if it has one."""
+        is_found = self.tally.add_all(document)
+        if is_found:
+            self._claim = self.tally.claim()
+        return is_found
+
+    def note_state(self, document: Mapping[str, Any]) -> None:
+        """Note the state that a document says it is in."""
+        status = document.get("status")
+        self.is_pending = isinstance(status, str) and status.strip().lower() in PENDING
 
     def identify(self, document: Mapping[str, Any]) -> None:
         """Take over the answer's id and model, each when it is given, and how it was served."""
@@ -96,21 +153,3 @@ class Reading:
         return ProviderFailedError(
             f"{provider} broke off its answer: {said}", body=said, is_unknown_outcome=True
         )
-
-
-def counted(usage: Mapping[str, Any], fields: Mapping[str, tuple[str, ...]]) -> Claim:
-    """Pick values out of a usage object: unit → the path to it; null and absent ones are left out."""
-    claim: Claim = {}
-    for unit, path in fields.items():
-        value: Any = usage
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is not None:
-            claim[unit] = value
-    return claim
-
-
-def total(*values: object) -> int | None:
-    """The sum of counts, or None if one of them is no whole number."""
-    numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-    return sum(numbers) if len(numbers) == len(values) else None

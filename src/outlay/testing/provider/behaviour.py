@@ -32,6 +32,10 @@ class Behaviour:
     Faults: `nonsense` is one of `json html array empty sse garbage truncated`; `error_after_chunks=n` puts an
     error event there; `echoes_credential` puts the caller's credential into the answer.
     `bills_after_hangup` generates (and bills) to the end when the client leaves.
+    Other shapes: `body` is sent as it is in place of the answer, and of a stream's events if it begins with
+    `data:` or `event:`; `status` may be another 2xx, such as 202; `usage_more` (a JSON object) is put into
+    each usage, where null takes a count out; `headers` (a JSON object) go along; `bills_nanos` is what the
+    call is billed, whatever its tokens.
     """
 
     delay_seconds: float = 0.0
@@ -58,6 +62,10 @@ class Behaviour:
     error_after_chunks: int | None = None
     echoes_credential: bool = False
     bills_after_hangup: bool = False
+    body: str | None = None
+    usage_more: str | None = None
+    headers: str | None = None
+    bills_nanos: int | None = None
 
     def __post_init__(self) -> None:
         if self.usage not in USAGE_LIES:

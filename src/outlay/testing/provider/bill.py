@@ -35,6 +35,8 @@ class Call(msgspec.Struct):
     output_tokens: int
     nanos: int
     outcome: str = "serving"
+    stated_nanos: int | None = None
+    """What it is billed whatever its tokens."""
 
 
 @dataclass(slots=True)
@@ -74,10 +76,17 @@ class Bill:
         return sum(call.output_tokens for call in self.calls)
 
     def begin(
-        self, call_id: str, model: str, endpoint: str, *, input_tokens: int, output_tokens: int
+        self,
+        call_id: str,
+        model: str,
+        endpoint: str,
+        *,
+        input_tokens: int,
+        output_tokens: int,
+        stated_nanos: int | None = None,
     ) -> Call:
         """Put a call on the bill at the moment it starts to be served."""
-        call = Call(call_id, model, endpoint, input_tokens, output_tokens, 0)
+        call = Call(call_id, model, endpoint, input_tokens, output_tokens, 0, stated_nanos=stated_nanos)
         call.nanos = self._nanos(call)
         self.calls.append(call)
         self.serving += 1
@@ -125,6 +134,8 @@ class Bill:
         return cls(calls=list(calls.values()), serving=serving)
 
     def _nanos(self, call: Call) -> int:
+        if call.stated_nanos is not None:
+            return call.stated_nanos
         rate = self.rates.get(call.model, self.default_rate)
         return call.input_tokens * rate.input_nanos + call.output_tokens * rate.output_nanos
 

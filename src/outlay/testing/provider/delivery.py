@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from outlay.testing.provider import anthropic_wire, openai_wire, responses_wire
+from outlay.testing.provider.behaviour import Behaviour
 from outlay.testing.provider.bill import Bill, Call
 from outlay.testing.provider.plan import Plan
 
@@ -23,6 +24,13 @@ _NONSENSE_BODIES = {
     "empty": b"",
     "garbage": bytes(range(128, 256)) * 4,
 }
+
+
+_EVENT_STARTS = ("data:", "event:", ":")
+
+
+def _headers(behaviour: Behaviour) -> dict[str, str]:
+    return {} if behaviour.headers is None else msgspec.json.decode(behaviour.headers, type=dict[str, str])
 
 
 class Delivery:
@@ -68,7 +76,9 @@ class Delivery:
         is_halved = behaviour.nonsense == "truncated"
         if not is_halved and not behaviour.hang_after_chunks and behaviour.cut_after_chunks is None:
             self._end("served", self._plan.produced)
-            return web.Response(body=data, content_type=content_type)
+            return web.Response(
+                body=data, content_type=content_type, status=behaviour.status, headers=_headers(behaviour)
+            )
         response = web.StreamResponse(
             headers={"content-type": content_type, "content-length": str(len(data))}
         )
@@ -83,6 +93,8 @@ class Delivery:
 
     def _body(self) -> tuple[bytes, str]:
         behaviour = self._plan.behaviour
+        if behaviour.body is not None:
+            return behaviour.body.encode(), "application/json"
         if behaviour.nonsense in _NONSENSE_BODIES:
             kind = "text/html" if behaviour.nonsense == "html" else "application/json"
             return _NONSENSE_BODIES[behaviour.nonsense], kind
@@ -95,8 +107,16 @@ class Delivery:
         behaviour = self._plan.behaviour
         if behaviour.nonsense in {"html", "array", "json", "empty", "garbage"}:
             return await self._whole()
+        if behaviour.body is not None and not behaviour.body.startswith(_EVENT_STARTS):
+            return await self._whole()
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-        response = web.StreamResponse(headers=headers)
+        headers |= _headers(behaviour)
+        response = web.StreamResponse(headers=headers, status=behaviour.status)
+        if behaviour.body is not None:
+            self._end("served", self._plan.produced)
+            await response.prepare(self._request)
+            await response.write(behaviour.body.encode())
+            return response
         events = _with_faults(self._plan, _wire(self._plan).events(self._plan))
         if behaviour.is_plain:
             data = b"".join(event for event, _ in events)

@@ -57,9 +57,18 @@ def usage(plan: Plan, produced: int | None = None) -> dict[str, Any]:
 
 def with_usage(plan: Plan, body: dict[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
     """Put usage into a body, or nothing, or null: as the behaviour wants it."""
+    usage = with_more(plan, usage)
     if plan.behaviour.usage != "missing":
         body["usage"] = None if plan.behaviour.usage == "null" else usage
     return body
+
+
+def with_more(plan: Plan, usage: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A usage with what the behaviour puts into it, or takes out."""
+    if plan.behaviour.usage_more is None:
+        return usage
+    more = {**usage, **msgspec.json.decode(plan.behaviour.usage_more)}
+    return {name: value for name, value in more.items() if value is not None}
 
 
 def body(plan: Plan) -> dict[str, Any]:
@@ -130,7 +139,7 @@ def events(plan: Plan) -> Iterator[Event]:
         end = {"index": index, "finish_reason": _finish(plan), **_delta(plan, None)}
         yield _chunk(plan, [end], **(_last_usage(plan) if is_last else {})), plan.produced
     if plan.wants_usage and plan.behaviour.usage_in == "final" and plan.behaviour.usage != "missing":
-        claim = None if plan.behaviour.usage == "null" else usage(plan)
+        claim = None if plan.behaviour.usage == "null" else with_more(plan, usage(plan))
         yield _chunk(plan, [], usage=claim), plan.produced
     yield DONE, plan.produced
 
@@ -155,7 +164,7 @@ def _delta(plan: Plan, text: str | None) -> dict[str, Any]:
 
 def _running_usage(plan: Plan, made: int) -> dict[str, Any]:
     is_wanted = plan.behaviour.usage_in == "every" and plan.behaviour.usage != "missing"
-    return {"usage": usage(plan, made)} if is_wanted else {}
+    return {"usage": with_more(plan, usage(plan, made))} if is_wanted else {}
 
 
 def _last_usage(plan: Plan) -> dict[str, Any]:
@@ -163,9 +172,9 @@ def _last_usage(plan: Plan) -> dict[str, Any]:
         return {}
     match plan.behaviour.usage_in:
         case "last" | "every":
-            return {"usage": usage(plan)}
+            return {"usage": with_more(plan, usage(plan))}
         case "x_groq":
-            return {"x_groq": {"id": f"req_{plan.id}", "usage": usage(plan)}}
+            return {"x_groq": {"id": f"req_{plan.id}", "usage": with_more(plan, usage(plan))}}
         case _:
             return {}
 

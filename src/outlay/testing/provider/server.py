@@ -108,7 +108,12 @@ class Server:
         if plan is None:
             return await self._refuse(endpoint, behaviour, credential)
         call = self.bill.begin(
-            call_id, model, endpoint, input_tokens=plan.input_tokens, output_tokens=min(1, plan.produced)
+            call_id,
+            model,
+            endpoint,
+            input_tokens=plan.input_tokens,
+            output_tokens=min(1, plan.produced),
+            stated_nanos=behaviour.bills_nanos,
         )
         if behaviour.status >= 400:
             self.bill.finish(call, "failed", plan.produced)

@@ -1,0 +1,129 @@
+"""Figures: what the counts of one usage say together.
+
+Providers disagree on whether reasoning, cached, audio and tool tokens are part of the input and the output or
+stand beside them; the total tells. A part that is larger than its whole stands beside it. Where the total is
+above the counts, the parts that make it exact stand beside; if none do (Gemini's thinking is in the total
+alone), what is left is output, or input where output has no rate. A total below the counts says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final, TypeGuard
+
+TOTAL: Final = "total_tokens"
+CACHE_BESIDE: Final = "cache_beside_input"
+"""A key of a claim: its cached tokens are named as if beside the input, unless the total says otherwise."""
+ITERATIONS: Final = "iterations"
+"""A key of a claim: the usages of the rounds of a call, each a claim with its `type` and maybe `model`."""
+
+_ENDS: Final = ("input_tokens", "output_tokens")
+_PARTS: Final[dict[str, str]] = {
+    "cache_read_tokens": "input_tokens",
+    "cache_write_tokens": "input_tokens",
+    "input_audio_tokens": "input_tokens",
+    "input_tool_tokens": "input_tokens",
+    "output_reasoning_tokens": "output_tokens",
+    "output_audio_tokens": "output_tokens",
+    "output_citation_tokens": "output_tokens",
+}
+_CACHED: Final[tuple[str, ...]] = ("cache_read_tokens", "cache_write_tokens")
+
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Each way to read the counts, and whether they contradict each other."""
+
+    readings: tuple[Counts, ...]
+    is_contradictory: bool = False
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number from 0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def read_figures(
+    counts: Mapping[str, int],
+    *,
+    most_total: int,
+    has_output_rate: bool = True,
+    is_cache_beside: bool = False,
+    is_reasoning_beside: bool = False,
+) -> Figures:
+    """Say in which ways the counts of a usage can be read.
+
+    Args:
+        counts: valid counts by unit, with `TOTAL` if it was stated.
+        most_total: no call has more tokens; a total above it is no total.
+        has_output_rate: whether output has a price.
+        is_cache_beside: whether the names of its cached tokens say that they are beside the input.
+        is_reasoning_beside: whether this provider counts reasoning beside the output, if no total tells.
+    """
+    total = counts.get(TOTAL)
+    whole = {unit: count for unit, count in counts.items() if unit != TOTAL}
+    sent, made = counts.get("input_tokens", 0), counts.get("output_tokens", 0)
+    if total == sent + made and not _too_large(whole):
+        return Figures((whole,))
+    is_odd = False
+    beside = _too_large(whole)
+    if beside:
+        whole, is_odd = _moved(whole, beside), True
+        sent, made = whole.get("input_tokens", 0), whole.get("output_tokens", 0)
+    parts = [unit for unit in _PARTS if counts.get(unit) and unit not in beside]
+    excess = None if total is None else total - sent - made
+    if total is not None and total > most_total:
+        is_odd, excess = True, None
+    if excess == 0:
+        return Figures((whole,))
+    if excess is None or excess < 0:
+        named = [unit for unit in _CACHED if unit in parts] if is_cache_beside else []
+        if is_reasoning_beside and "output_reasoning_tokens" in parts and total is None:
+            named.append("output_reasoning_tokens")
+        return Figures((_moved(whole, named),), is_odd)
+    exact = tuple(_moved(whole, chosen) for chosen in _sums(parts, counts, excess))
+    if exact:
+        return Figures(exact)
+    end = _ENDS[1] if has_output_rate else _ENDS[0]
+    readings = [{**whole, end: whole.get(end, 0) + excess}]
+    cached = [unit for unit in _CACHED if unit in parts]
+    rest = excess - sum(counts[unit] for unit in cached)
+    if is_cache_beside and cached and rest > 0:
+        moved = _moved(whole, cached)
+        readings.append({**moved, end: moved.get(end, 0) + rest})
+    return Figures(tuple(readings), is_odd)
+
+
+def _too_large(counts: Mapping[str, int]) -> list[str]:
+    """The parts that cannot all be in their whole."""
+    sent, made = counts.get("input_tokens", 0), counts.get("output_tokens", 0)
+    found = [
+        unit for unit, end in _PARTS.items() if counts.get(unit, 0) > (sent if end == _ENDS[0] else made)
+    ]
+    cached = [unit for unit in _CACHED if counts.get(unit)]
+    if len(cached) == 2 and sum(counts[unit] for unit in cached) > sent:  # both
+        found = [*cached, *(unit for unit in found if unit not in cached)]
+    return found
+
+
+def _moved(counts: Counts, beside: list[str] | tuple[str, ...]) -> Counts:
+    """The counts with some parts added to their wholes."""
+    if not beside:
+        return counts
+    moved = dict(counts)
+    for unit in beside:
+        end = _PARTS[unit]
+        moved[end] = moved.get(end, 0) + counts[unit]
+    return moved
+
+
+def _sums(parts: list[str], counts: Mapping[str, int], wanted: int) -> Iterator[tuple[str, ...]]:
+    """Each choice of parts that adds up to a number."""
+    for size in range(1, len(parts) + 1):
+        for chosen in combinations(parts, size):
+            if sum(counts[unit] for unit in chosen) == wanted:
+                yield chosen

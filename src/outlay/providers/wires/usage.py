@@ -1,0 +1,245 @@
+"""Usage: what the usage object of an answer claims, whatever family's names it has.
+
+OpenAI's names (`prompt_tokens`, with its parts in it) and Anthropic's (`input_tokens`, with cached tokens
+beside it) are read in every format, and what others call the same: DeepSeek's `prompt_cache_hit_tokens`,
+vLLM's `num_cached_tokens`, Moonshot's `cached_tokens` and its usage inside a choice, Groq's `x_groq`,
+Perplexity's `reasoning_tokens`, OpenRouter's `server_tool_use_details`, xAI's
+`server_side_tool_usage_details`. Nothing is judged here: see `pricing.figures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from outlay.pricing.figures import CACHE_BESIDE, ITERATIONS, TOTAL, is_count
+
+Claim = dict[str, object]
+"""What a provider says it used: genai-prices' unit names → the raw values it sent, unjudged.
+
+`input_tokens` and `output_tokens` are totals with their parts in them, unless `pricing.figures` finds that
+some stand beside them. A value that is null or absent is left out; a negative one, a text or a fraction is
+passed on as it is.
+"""
+
+_NAMES: Final[Mapping[str, str]] = {
+    "prompt_tokens": "input_tokens",
+    "completion_tokens": "output_tokens",
+    "output_tokens": "output_tokens",
+    "total_tokens": TOTAL,
+    "prompt_cache_hit_tokens": "cache_read_tokens",
+    "cached_tokens": "cache_read_tokens",
+    "num_cached_tokens": "cache_read_tokens",
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "tool_use_prompt_tokens": "input_tool_tokens",
+    "reasoning_tokens": "output_reasoning_tokens",
+    "citation_tokens": "output_citation_tokens",
+    "num_search_queries": "web_searches",
+}
+_OWN: Final = "input_tokens"
+"""Anthropic's name of the input without what was cached; in the Responses format, of all of it."""
+_BESIDE: Final[Mapping[str, str]] = {
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens",
+}
+"""Anthropic's names: by definition beside `input_tokens`."""
+_INPUT_DETAILS: Final[Mapping[str, str]] = {
+    "cached_tokens": "cache_read_tokens",
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "cache_creation_tokens": "cache_write_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens",
+    "audio_tokens": "input_audio_tokens",
+    "tool_tokens": "input_tool_tokens",
+    "tool_use_prompt_tokens": "input_tool_tokens",
+}
+_OUTPUT_DETAILS: Final[Mapping[str, str]] = {
+    "reasoning_tokens": "output_reasoning_tokens",
+    "thinking_tokens": "output_reasoning_tokens",
+    "audio_tokens": "output_audio_tokens",
+    "image_tokens": "output_image_tokens",
+}
+_LIFETIMES: Final[Mapping[str, str]] = {
+    "ephemeral_5m_input_tokens": "cache_write_5m_tokens",
+    "ephemeral_1h_input_tokens": "cache_write_1h_tokens",
+}
+_TOOLS: Final[Mapping[str, str]] = {
+    "web_search_requests": "web_searches",
+    "web_search_calls": "web_searches",
+    "code_execution_requests": "code_executions",
+    "code_interpreter_calls": "code_executions",
+    "x_search_calls": "social_searches",
+    "file_search_calls": "storage_searches",
+}
+_WITHIN: Final[Mapping[str, Mapping[str, str]]] = {
+    "prompt_tokens_details": _INPUT_DETAILS,
+    "input_tokens_details": _INPUT_DETAILS,
+    "completion_tokens_details": _OUTPUT_DETAILS,
+    "output_tokens_details": _OUTPUT_DETAILS,
+    "cache_creation": _LIFETIMES,
+    "cache_creation_token_details": _LIFETIMES,
+    "server_tool_use": _TOOLS,
+    "server_tool_use_details": _TOOLS,
+    "server_side_tool_usage_details": _TOOLS,
+}
+_SPENT: Final = ("output_", "web_searches")
+"""What each choice of an answer adds to; the input is the same for all."""
+
+
+class Tally:
+    """The usage of one answer, as it grows: of each counter the largest value counts, in whatever order.
+
+    `merged` is all of it, `is_doubtful` whether a value that is no count came behind one that is.
+    """
+
+    def __init__(self, *, is_beside: bool = False) -> None:
+        self.merged: dict[str, Any] = {}
+        self.is_doubtful = False
+        self._is_beside = is_beside
+        self._is_found = False
+        self._of_choices: dict[int, dict[str, Any]] = {}
+
+    def add(self, usage: object, choice: int | None = None) -> bool:
+        """Take in a usage, of the whole or of one choice; gives whether there was one."""
+        if usage is None:
+            return False
+        self._is_found = True
+        if isinstance(usage, Mapping):
+            merged = self.merged if choice is None else self._of_choices.setdefault(choice, {})
+            self.is_doubtful = not _merge(merged, usage) or self.is_doubtful
+        return True
+
+    def add_all(self, body: Mapping[str, Any]) -> bool:
+        """Take in the usage of an answer, a chunk or an event, wherever it stands; whether there was one."""
+        is_found = self.add(body.get("usage"))
+        groq = body.get("x_groq")
+        if groq and isinstance(groq, Mapping):
+            is_found = self.add(groq.get("usage")) or is_found
+        choices = body.get("choices")
+        for position, choice in enumerate(choices) if isinstance(choices, list) else ():
+            if isinstance(choice, Mapping) and "usage" in choice:
+                index = choice.get("index")
+                at = index if isinstance(index, int) else position
+                is_found = self.add(choice["usage"], at) or is_found
+        return is_found
+
+    def claim(self) -> Claim | None:
+        """What all of it claims; None if there was no usage."""
+        if not self._is_found:
+            return None
+        claim = claim_of(self.merged, is_beside=self._is_beside)
+        if self._of_choices:
+            parts = [claim_of(usage, is_beside=self._is_beside) for usage in self._of_choices.values()]
+            for unit, value in _together(parts).items():
+                _put(claim, unit, value)
+        return claim
+
+
+def claim_of(usage: Mapping[str, Any], *, is_beside: bool) -> Claim:
+    """Read one usage object.
+
+    `is_beside`: whether it is of Anthropic's format, where cached tokens always stand beside the input. In
+    other formats Anthropic's names say so too, unless the total says that they are in it.
+    """
+    claim: Claim = {}
+    beside: Claim = {}
+    for name, value in usage.items():
+        if value is None:
+            continue
+        if name in _NAMES:
+            _put(claim, _NAMES[name], value)
+        elif name in _BESIDE:
+            _put(beside, _BESIDE[name], value)
+        elif name in _WITHIN and isinstance(value, Mapping):
+            _read_within(value, _WITHIN[name], claim)
+    _add_lifetimes(claim, beside)
+    is_inside = any(unit in claim for unit in beside)
+    for unit, value in beside.items():
+        _put(claim, unit, value)
+    _add_own(usage, claim, beside, is_beside=is_beside, is_inside=is_inside)
+    iterations = usage.get(ITERATIONS)
+    if isinstance(iterations, list):
+        claim[ITERATIONS] = [_iteration(each) for each in iterations if isinstance(each, Mapping)]
+    return claim
+
+
+def _read_within(details: Mapping[str, Any], names: Mapping[str, str], claim: Claim) -> None:
+    for name, value in details.items():
+        if value is None:
+            continue
+        if name in names:
+            _put(claim, names[name], value)
+        elif isinstance(value, Mapping) and _WITHIN.get(name) is _LIFETIMES:
+            _read_within(value, _LIFETIMES, claim)
+
+
+def _add_lifetimes(claim: Claim, beside: Claim) -> None:
+    """Cache writes are at least what their lifetimes add up to."""
+    parts = [claim[unit] for unit in _LIFETIMES.values() if is_count(claim.get(unit))]
+    if parts:
+        where = claim if "cache_write_tokens" in claim and "cache_write_tokens" not in beside else beside
+        _put(where, "cache_write_tokens", sum(parts))
+
+
+def _add_own(
+    usage: Mapping[str, Any], claim: Claim, beside: Claim, *, is_beside: bool, is_inside: bool
+) -> None:
+    """Read `input_tokens`, which may leave out the cached tokens; say so where only the total can tell."""
+    own, prompt = usage.get(_OWN), claim.get("input_tokens")
+    cached = sum(value for value in beside.values() if is_count(value))
+    if own is not None:
+        if cached and is_count(own) and (is_beside or prompt == own + cached):
+            own, cached = own + cached, 0
+        _put(claim, "input_tokens", own)
+    if cached and not is_inside and "input_tokens" in claim:
+        claim[CACHE_BESIDE] = True
+
+
+def _iteration(usage: Mapping[str, Any]) -> dict[str, object]:
+    """One iteration of Anthropic's: its claim, with its `type`, and its `model` where it says one."""
+    claim: dict[str, object] = dict(claim_of({**usage, ITERATIONS: None}, is_beside=True))
+    return claim | {name: usage[name] for name in ("type", "model") if isinstance(usage.get(name), str)}
+
+
+def _put(claim: Claim, unit: str, value: Any) -> None:
+    """Keep the larger of two counts; a value that is no count gives way to one that is."""
+    known = claim.get(unit)
+    if known is None or (is_count(value) and (not is_count(known) or value > known)):
+        claim[unit] = value
+
+
+def _merge(merged: dict[str, Any], newer: Mapping[str, Any]) -> bool:
+    """Keep the larger of each number, and the newer of all else; gives whether each number stayed one."""
+    is_sound = True
+    for key, value in newer.items():
+        known = merged.get(key)
+        if value is None:
+            continue
+        if isinstance(value, Mapping):
+            within = dict(known) if isinstance(known, Mapping) else {}
+            is_sound = _merge(within, value) and is_sound
+            merged[key] = within
+        elif not _is_number(known) or (_is_number(value) and value > known):
+            merged[key] = value
+        else:
+            is_sound = is_sound and _is_number(value) and value >= 0
+    return is_sound
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _together(claims: list[Claim]) -> Claim:
+    """What the usages of several choices say together: the outputs add up, the input is one."""
+    whole: Claim = {}
+    for claim in claims:
+        for unit, value in claim.items():
+            known = whole.get(unit)
+            if unit.startswith(_SPENT) and is_count(known) and is_count(value):
+                whole[unit] = known + value
+            elif unit != TOTAL or len(claims) == 1:
+                _put(whole, unit, value)
+    return whole
