@@ -24,7 +24,7 @@ UNSERVED_ZEROS: dict[str, object] = {
     "temp_budget_increase": 5,
     "throttle_on_budget_exceeded": True,
 }
-MADE = {
+MADE: dict[str, dict[str, Any]] = {
     "/key/generate": {},
     "/user/new": {"auto_create_key": False},
     "/team/new": {},

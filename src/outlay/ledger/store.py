@@ -75,7 +75,8 @@ class EntryFilter:
     """Which entries a report wants; None means any. Times are microseconds, `[since, until)`.
 
     An entry must have one account of each group of `any_of`. The first group is looked up in the index by
-    account, so the one that fewest entries have goes first.
+    account, so the one that fewest entries have goes first. `request_id` is the request's own, or that of the
+    provider's answer (`response_id` in a detail), which finds all attempts of that request.
     """
 
     project: str | None = None

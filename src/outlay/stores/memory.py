@@ -425,7 +425,10 @@ class MemoryReader:
         is_newest_first: bool = False,
     ) -> Iterator[Entry]:
         """Entries that match."""
-        found = [each for each in self._tables.entries.values() if _matches(each, wanted, after_seq)]
+        known, named = self._tables.entries.values(), {wanted.request_id}
+        if wanted.request_id is not None:
+            named |= {each.request_id for each in known if _answer_id(each) == wanted.request_id} - {None}
+        found = [each for each in known if _matches(each, wanted, after_seq) and _is_of(each, named)]
         if before_seq is not None:
             found = [entry for entry in found if entry.seq < before_seq]
         found.sort(key=lambda entry: entry.seq, reverse=is_newest_first)
@@ -477,9 +480,16 @@ def _matches(entry: Entry, wanted: EntryFilter, after_seq: int) -> bool:
         and wanted.source in (None, entry.source)
         and (wanted.since is None or entry.at >= wanted.since)
         and (wanted.until is None or entry.at < wanted.until)
-        and wanted.request_id in (None, entry.request_id)
         and all(not set(group).isdisjoint(entry.accounts) for group in wanted.any_of)
     )
+
+
+def _answer_id(entry: Entry) -> object:
+    return entry.detail.get("response_id")
+
+
+def _is_of(entry: Entry, requests: Collection[str | None]) -> bool:
+    return None in requests or entry.request_id in requests
 
 
 def _those(table: dict[Ref, Any], refs: Collection[Ref]) -> dict[Ref, Any]:

@@ -159,6 +159,7 @@ def _metadata(entry: Entry, final: Entry, correction: Entry | None, reversal: En
         "price_version": final.price_version,
         "usage": dict(final.usage),
         "http_status": final.detail.get("status"),
+        "response_id": final.detail.get("response_id"),
         "is_corrected": correction is not None,
         "is_reversed": reversal is not None,
     }

@@ -18,7 +18,7 @@ _CONDITIONS: Final = {
     "model": "model = :model",
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = :tag)",
     "source": "source = :source",
-    "request_id": "request_id = :request_id",
+    "request_id": f"request_id IN ({statements.REQUESTS_NAMED})",
 }
 """`+` keeps the planner from reading a whole project in the order of another index."""
 
@@ -29,8 +29,8 @@ def groups_of(wanted: EntryFilter) -> list[Group]:
 
 
 def indexed_group(wanted: EntryFilter) -> Group | None:
-    """The first group whose blocks are known, if there is one."""
-    if wanted.project is None:
+    """The first group whose blocks are known, if there is one, and if nothing else leads to few entries."""
+    if wanted.project is None or wanted.request_id is not None:
         return None
     is_indexed = (each for each in groups_of(wanted) if not any(a.startswith(_UNINDEXED) for a in each))
     return next(is_indexed, None)

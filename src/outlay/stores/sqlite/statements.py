@@ -231,6 +231,12 @@ ENTRY: Final = f"SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE project = ? AND 
 # Filled in with the conditions of an EntryFilter.
 FIND_ENTRIES: Final = f"SELECT {ENTRY_COLUMNS}, seq FROM entries WHERE seq > :after_seq AND seq < :before_seq"
 
+# The requests with this id, and those whose provider's answer had it.
+REQUESTS_NAMED: Final = """
+SELECT :request_id UNION ALL
+SELECT request_id FROM entries WHERE detail ->> '$.response_id' = :request_id AND request_id IS NOT NULL
+"""
+
 # That an entry has one of the accounts of a group, which the name is filled in for.
 HAS_ACCOUNT: Final = """
 EXISTS (SELECT 1 FROM json_each(accounts) WHERE value IN (SELECT value FROM json_each(:{name})))
