@@ -39,6 +39,7 @@ def test_budgets_and_costs_are_imported_once(moving: CommandLine) -> None:
     assert moving("audit").code == 0
 
 
+@pytest.mark.once("how fast the ledger takes much")
 def test_many_users_are_imported_quickly(outlay: CommandLine) -> None:
     users = {f"user {n}": {"total_budget": n, "current_cost": 1} for n in range(1500)}
     (outlay.folder / "user_cost.json").write_text(json.dumps(users))

@@ -40,13 +40,13 @@ def test_a_repeat_while_its_first_is_being_voided_is_not_told_that_it_was_charge
         raw.answer = answer()
         first = pool.submit(repeat, gateway)
         eventually(lambda: raw.requests)
-        services = gateway.services
+        services, writer = gateway.services, gateway.services.ledger.writer
         with open(f"{gateway.path}.lock", "r+b") as lock:  # nothing is written until it is closed
             fcntl.flock(lock, fcntl.LOCK_EX)
             may_answer.set()
-            eventually(lambda: not services.replays._claims)
+            eventually(lambda: not services.replays._claims and not (writer._is_idle or writer.queue_length))
             second = pool.submit(repeat, gateway)
-            eventually(lambda: services.running.count == 2 and services.ledger.writer.queue_length == 1)
+            eventually(lambda: services.running.count == 2 and writer.queue_length == 1)
         assert first.result(20).status_code == 400
         told = second.result(20)
     assert (told.status_code, told.json()["error"]["code"]) == (409, "request_in_progress")

@@ -314,6 +314,7 @@ def test_a_ledger_that_cannot_be_written_refuses_and_sends_nothing(gateway: Gate
     assert gateway.chat(key).status_code == 200
     gateway.settled()
     sent = len(gateway.provider.requests)
+    gateway.services.ledger.answer_seconds = 0.5
     with script(LOCK, str(gateway.path)) as locker:
         assert locker.stdout is not None
         assert locker.stdout.readline() == "locked\n"

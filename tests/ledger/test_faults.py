@@ -37,6 +37,8 @@ from outlay.testing.clock import FakeClock
 from outlay.testing.conformance.base import PROJECT, a_budget, a_record, a_reserve, a_settle
 from outlay.testing.inline import InlineLedger
 
+pytestmark = pytest.mark.once("the ledger's rules, the same on every Python")
+
 When = Literal["before", "after", "on every try"]
 
 BATCHES: tuple[tuple[float, tuple[Command, ...]], ...] = (

@@ -119,6 +119,7 @@ def compiled(provider: Provider, model: ModelInfo, at: datetime, context: dict[s
     return Exactly().price(provider.id, model.id, at=micros(at), context=context)
 
 
+@pytest.mark.once("exact arithmetic over all price data")
 def test_every_model_costs_what_genai_prices_says_at_every_edge_of_time_and_tier() -> None:
     rng = random.Random(1)
     compared = 0
