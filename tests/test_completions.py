@@ -329,6 +329,14 @@ class DataTool:
     function: dict[str, Any]
 
 
+@dataclass
+class DataFormat:
+    """A form of the answer that only the encoder can read."""
+
+    type: str
+    json_schema: dict[str, Any]
+
+
 BIG = {"name": "f", "description": "big " * 20_000}
 
 
@@ -339,7 +347,7 @@ BIG = {"name": "f", "description": "big " * 20_000}
         {"tools": [SearchTool(function=BIG)]},
         {"tools": [DataTool("function", BIG)]},
         {"functions": (BIG,)},
-        {"response_format": DataTool("json_schema", BIG)},
+        {"response_format": DataFormat("json_schema", BIG)},
         {"messages": ({"role": "user", "content": ({"type": "text", "text": "big " * 20_000},)},)},
     ],
 )

@@ -12,6 +12,7 @@ Names are loaded when they are first used, so that the import is quick.
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,7 @@ __all__ = [
     "__version__",
     "acompletion",
     "aembedding",
+    "allowed_request_fields",
     "budget_mode",
     "budget_wait_seconds",
     "completion",
@@ -72,6 +74,7 @@ __all__ = [
     "embedding",
     "estimate_method",
     "max_budget",
+    "unknown_request_fields",
 ]
 
 max_budget: float | None = None
@@ -88,6 +91,12 @@ default_max_tokens: int = 16_384
 
 estimate_method: str = "auto"
 """How input is bounded: `auto` and `bytes` are proofs; `margin` (1.4 × o200k) holds less and is none."""
+
+allowed_request_fields: Collection[str] = ()
+"""Request fields that Outlay does not know and that you vouch for: they cost no more than their text."""
+
+unknown_request_fields: str = "refuse"
+"""What a hard budget does with other fields that Outlay does not know: `refuse`, or `pass`, unproven."""
 
 _LAZY = {
     "BudgetManager": "outlay.budget_manager",

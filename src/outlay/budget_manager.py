@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Never, cast, overload
 
 import outlay
 from outlay.bootstrap import open_ledger, shared_ledger
-from outlay.completions import default_max_tokens, price_book
+from outlay.completions import (
+    allowed_request_fields,
+    default_max_tokens,
+    is_unknown_passed,
+    price_book,
+)
 from outlay.domain.accounts import check_name
 from outlay.domain.budgets import MODES, Mode
 from outlay.domain.commands import PutBudget, Record, Reset
@@ -365,7 +370,17 @@ class BudgetManager:
         body = {"messages": messages, **({} if max_tokens is None else {"max_tokens": max_tokens}), **options}
         body, seconds = plain(body), _check_hold(hold_seconds)
         guard, tokens = self.guard(user), default_max_tokens()
-        return UserReservation(guard, self._book(), model, body, seconds, tokens, self._clock.wall)
+        return UserReservation(
+            guard,
+            self._book(),
+            model,
+            body,
+            seconds,
+            tokens,
+            self._clock.wall,
+            allowed_fields=allowed_request_fields(),
+            is_unknown_passed=is_unknown_passed(),
+        )
 
     def guard(self, user: str | int) -> Guard:
         """What makes a call obey this user's budget: for `outlay.completion(budget_manager=…)`."""

@@ -30,6 +30,7 @@ from outlay.pricing.book import PriceBook
 from outlay.pricing.caps import Endpoint
 from outlay.pricing.estimate import Estimate, Method, estimate
 from outlay.pricing.price import Price
+from outlay.pricing.request_fields import check_fields, unproven_reason
 from outlay.providers.call import StreamedCall, ask
 from outlay.providers.failure import void_reason
 from outlay.providers.target import Target
@@ -45,7 +46,9 @@ T = TypeVar("T")
 class Plan:
     """Everything about a call that does not change while it runs.
 
-    `own_price` are a caller's own price fields; `at` is when the call was made, in microseconds.
+    `own_price` are a caller's own price fields; `allowed_fields` are unknown request fields that the program
+    vouches for, `is_unknown_passed` says that all others pass too, unproven; `at` is when the call was made,
+    in microseconds.
     """
 
     endpoint: Endpoint
@@ -58,6 +61,8 @@ class Plan:
     own_price: Mapping[str, Any] = field(default_factory=dict)
     method: Method = "auto"
     default_max_tokens: int = 16_384
+    allowed_fields: frozenset[str] = frozenset()
+    is_unknown_passed: bool = False
     tags: tuple[str, ...] = ()
     count: Callable[[int], Awaitable[None]] | None = None
     """Told the cost in nanos, if it is known: for a process whose budget is off."""
@@ -139,10 +144,12 @@ class Call:
                 raise
         if self._held and self._price is not None:
             await self._reserve(body, self._price)
+        else:
+            check_fields(body, endpoint=plan.endpoint, provider=plan.target.provider.id)
         return body
 
     async def _reserve(self, body: dict[str, Any], price: Price) -> None:
-        plan, target, reason = self._plan, self._plan.target, None
+        plan, target, reason, unproven = self._plan, self._plan.target, None, None
         try:
             self._estimate = estimate(
                 body,
@@ -153,10 +160,13 @@ class Call:
                 book=plan.book,
                 method=plan.method,
                 default_max_tokens=plan.default_max_tokens,
+                allowed_fields=plan.allowed_fields,
             )
         except CostUnboundedError as error:
             reason = error.message
         bound = self._estimate
+        if bound is not None and bound.unknown_fields and not plan.is_unknown_passed:
+            unproven = unproven_reason(bound.unknown_fields)
         await self._held.reserve(
             Want(
                 bound,
@@ -166,6 +176,8 @@ class Call:
                 price.version,
                 plan.tags,
                 reason,
+                unproven,
+                price.is_declared_free,
             )
         )
         if bound is not None and bound.output_multiplier:
@@ -226,6 +238,8 @@ class Call:
         }
         if self._estimate is not None:
             detail["estimate"] = self._estimate.quality
+            if self._estimate.unknown_fields and self._held.is_limited:
+                detail["unproven"] = True
         if charge.is_disputed:
             detail["disputed"] = True
             detail["claimed"] = storable(charge.claimed)

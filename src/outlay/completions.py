@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 _OWN_PRICE_FIELDS: Final = ("input_cost_per_token", "output_cost_per_token")
 _MOST_TOKENS: Final = 10**9
-_NOT_HERE: Final = {
-    "num_retries": "Outlay sends a call once; repeat it yourself when it fails",
-    "max_retries": "Outlay sends a call once; repeat it yourself when it fails",
-    "fallbacks": "call the other model yourself when this one fails",
-    "mock_response": "use outlay.testing.provider, a real server with scripted answers",
-}
 
 
 class Guarding(Protocol):
@@ -233,12 +227,10 @@ def _call(
     from outlay.calls import Call, Plan
     from outlay.ledger.clock import SystemClock
     from outlay.ledger.user_budgets import user_name
+    from outlay.pricing.request_fields import without_litellm_fields
     from outlay.providers.body import plain
     from outlay.providers.target import resolve
 
-    for name, remedy in _NOT_HERE.items():
-        if options.pop(name, None):
-            raise InvalidValueError(f"{name} is not an argument here: {remedy}")
     base_url = options.pop("base_url", None)
     target = resolve(
         model,
@@ -250,7 +242,8 @@ def _call(
     timeouts, tags = _timeouts(options.pop("timeout", None)), _tags(options.pop("tags", None))
     if user is not None and budget_manager is None:
         body["user"] = user_name(user)
-    body = {"model": model, **body, **_extra_body(options.pop("extra_body", None)), **options}
+    options = {**_extra_body(options.pop("extra_body", None)), **options}
+    body = {"model": model, **body, **without_litellm_fields(options, endpoint)}
     of_process = PROCESS_BUDGET.guard()
     of_user = None if budget_manager is None else _guard_of(user, budget_manager)
     plan = Plan(
@@ -264,6 +257,8 @@ def _call(
         own_price,
         method=estimate_method(),
         default_max_tokens=default_max_tokens(),
+        allowed_fields=allowed_request_fields(),
+        is_unknown_passed=is_unknown_passed(),
         tags=tags,
         count=PROCESS_BUDGET.count if of_process is None else None,
     )
@@ -282,6 +277,34 @@ def default_max_tokens() -> int:
             f"outlay.default_max_tokens must be a whole number from 1 to {_MOST_TOKENS:,}, not {tokens!r}"
         )
     return tokens
+
+
+def allowed_request_fields() -> frozenset[str]:
+    """`outlay.allowed_request_fields` as it is now.
+
+    Raises:
+        InvalidValueError: it is no list of names, or one of them is known to have no bound.
+    """
+    from outlay.pricing.request_fields import check_allowed
+
+    names: object = outlay.allowed_request_fields
+    if not names:
+        return frozenset()
+    if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(n, str) for n in names):
+        raise InvalidValueError(f"outlay.allowed_request_fields must be a list of names, not {names!r}")
+    return frozenset(check_allowed(name, "outlay.allowed_request_fields") for name in names)
+
+
+def is_unknown_passed() -> bool:
+    """Whether `outlay.unknown_request_fields` is `pass` now.
+
+    Raises:
+        InvalidValueError: it is neither `refuse` nor `pass`.
+    """
+    choice: object = outlay.unknown_request_fields
+    if choice not in ("refuse", "pass"):
+        raise InvalidValueError(f"outlay.unknown_request_fields must be refuse or pass, not {choice!r}")
+    return choice == "pass"
 
 
 def estimate_method() -> Method:

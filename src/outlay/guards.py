@@ -39,6 +39,8 @@ class Want:
     """What a call asks its guards to hold: its bound, for `hold_seconds`, and what the journal says of it.
 
     Without a bound, `unbounded_reason` says why there is none: only soft budgets admit that.
+    `unproven_reason` says why nobody knows whether it is one: hard budgets refuse that. A model that
+    `is_free` needs none in usd.
     """
 
     bound: Estimate | None
@@ -48,12 +50,15 @@ class Want:
     price_version: str
     tags: tuple[str, ...] = ()
     unbounded_reason: str | None = None
+    unproven_reason: str | None = None
+    is_free: bool = False
 
 
 class Held:
     """The reservations of one call, one a guard, from `reserve` to `settle` or `void`.
 
-    `output_cap` is the granted number of output tokens, once it is reserved. With `is_strict` a ledger that
+    `output_cap` is the granted number of output tokens, once it is reserved; `is_limited` says that a budget
+    that can refuse counts the call. With `is_strict` a ledger that
     fails to settle or void raises, for who can repeat it; else it is logged.
     """
 
@@ -62,6 +67,7 @@ class Held:
         self._is_strict = is_strict
         self._ids: list[tuple[Guard, str]] = []
         self.output_cap: int | None = None
+        self.is_limited = False
 
     def __bool__(self) -> bool:
         return bool(self._guards)
@@ -107,6 +113,8 @@ class Held:
             model=want.model,
             price_version=want.price_version,
             tags=want.tags,
+            unproven_reason=want.unproven_reason,
+            is_free=want.is_free,
         )
         try:
             reserved = await guard.ledger.reserve_async(command, wait_seconds=guard.wait_seconds)
@@ -115,6 +123,7 @@ class Held:
                 raise _plain(error) from None
             raise
         self._ids.append((guard, id))
+        self.is_limited = self.is_limited or reserved.is_limited
         for alert in reserved.alerts:
             log.warning("%s has %s %% of budget %s spent or held", *alert[1:], alert.budget_id)
         return reserved

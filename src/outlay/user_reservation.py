@@ -14,6 +14,7 @@ from outlay.guards import Guard, Held, Want
 from outlay.loop_thread import LOOP
 from outlay.pricing.book import PriceBook
 from outlay.pricing.estimate import estimate
+from outlay.pricing.request_fields import unproven_reason
 from outlay.pricing.usage import Usage
 from outlay.providers.target import split_model
 from outlay.spend import Spend, spend_of_completion, spend_of_text
@@ -36,6 +37,9 @@ class UserReservation:
         hold_seconds: float,
         default_max_tokens: int,
         now: Callable[[], int],
+        *,
+        allowed_fields: frozenset[str] = frozenset(),
+        is_unknown_passed: bool = False,
     ) -> None:
         self._held = Held([guard], is_strict=True)
         self._book = book
@@ -44,6 +48,8 @@ class UserReservation:
         self._hold_seconds = hold_seconds
         self._default_max_tokens = default_max_tokens
         self._now = now
+        self._allowed_fields, self._is_unknown_passed = allowed_fields, is_unknown_passed
+        self._is_unproven = False
         self._state: Literal["new", "held", "ended"] = "new"
         self.max_tokens = 0
 
@@ -70,7 +76,7 @@ class UserReservation:
                 spend.source,
                 price_version=spend.price_version or None,
                 completion_key=spend.completion_key,
-                detail={},
+                detail={"unproven": True} if self._is_unproven and self._held.is_limited else {},
             )
         )
 
@@ -98,8 +104,12 @@ class UserReservation:
             price=price,
             book=self._book,
             default_max_tokens=self._default_max_tokens,
+            allowed_fields=self._allowed_fields,
         )
-        want = Want(bound, self._hold_seconds, provider, name, price.version)
+        self._is_unproven = bool(bound.unknown_fields)
+        is_refused = self._is_unproven and not self._is_unknown_passed
+        unproven = unproven_reason(bound.unknown_fields) if is_refused else None
+        want = Want(bound, self._hold_seconds, provider, name, price.version, unproven_reason=unproven)
         try:
             LOOP.run(self._held.reserve(want))
         except REFUSALS as refusal:

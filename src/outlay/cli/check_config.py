@@ -42,8 +42,9 @@ def check_config(
     outlay check-config --config config.yaml --json
 
     JSON: {"file", "problems", "unknown", "notes", "models": [{model, id, provider, provider_model, base_url,
-    weight, price}], "aliases": {alias: model}, "providers", "budgets": [{id, account, unit, limit, window,
-    mode, models, providers}], "has_master_key", "database"}.
+    weight, price, allowed_request_fields}], "aliases": {alias: model}, "providers", "budgets": [{id, account,
+    unit, limit, window, mode, models, providers}], "request_fields": {allowed, unknown}, "has_master_key",
+    "database"}.
     """
     try:
         config = load(file, os.environ, database_url=database_of(context, database))
@@ -85,6 +86,10 @@ def _facts(config: Config, context: typer.Context) -> dict[str, Any]:
         "aliases": {name: alias.group for name, alias in aliases.items()},
         "providers": [PROVIDERS[id].name for id in providers],
         "budgets": [_budget(budget) for budget in config.budgets],
+        "request_fields": {
+            "allowed": sorted(config.allowed_request_fields),
+            "unknown": config.unknown_request_fields,
+        },
         "has_master_key": bool(config.master_key),
         "database": str(settings.database_path),
     }
@@ -99,6 +104,7 @@ def _model(row: Row, target: Target | None, book: PriceBook) -> dict[str, Any]:
         "base_url": target.base_url if target else None,
         "weight": row.weight,
         "price": _price(row, target, book),
+        "allowed_request_fields": sorted(row.allowed_request_fields),
     }
 
 
@@ -173,6 +179,7 @@ def _print(facts: dict[str, Any], config: Config) -> None:
             shown = (budget.id, budget.account, limit, budget.unit, budget.window.text, budget.mode)
             table.add_row(*map(cell, shown))
         print_table(table)
+    _print_request_fields(facts)
     typer.echo(f"Database: {printable(facts['database'])}")
     if not facts["has_master_key"] and facts["file"]:
         typer.echo("Master key: none; set OUTLAY_MASTER_KEY, or general_settings.master_key")
@@ -180,6 +187,17 @@ def _print(facts: dict[str, Any], config: Config) -> None:
         typer.echo(f"Not implemented, so without effect: {printable(path)}")
     for note in facts["notes"]:
         typer.echo(printable(note))
+
+
+def _print_request_fields(facts: dict[str, Any]) -> None:
+    """Who vouched for what: hard budgets hold as well as that is true."""
+    stated = [("all models", facts["request_fields"]["allowed"])]
+    stated += [(each["id"], each["allowed_request_fields"]) for each in facts["models"]]
+    for where, names in stated:
+        if names:
+            typer.echo(f"Request fields allowed for {printable(where)}: {printable(', '.join(names))}")
+    if facts["request_fields"]["unknown"] == "pass":
+        typer.echo("Unknown request fields pass under hard budgets: their entries say unproven")
 
 
 def _print_unpriced(models: list[str]) -> None:

@@ -28,6 +28,8 @@ class Reserve:
     `amounts` may leave out `usd` where the price is unknown; then any usd budget refuses. `requests` and
     `concurrency` are 1 unless given. The granted output cap lies between `least_output_tokens` and
     `wanted_output_tokens`. `unbounded_reason` says why the amounts are no bound: all but soft budgets refuse.
+    `unproven_reason` says why nobody knows whether they are one: hard budgets refuse. Both concern tokens,
+    and usd unless the model `is_free`.
     `attempt_accounts` (a deployment, a provider) count requests once per attempt, `accounts` once per
     request. `catalogue_version` is the one at which the caller read its accounts, `holder` names the
     instance of a program that asks (see `FreeSlots`), `disclosed_accounts` are those whose balances the
@@ -52,6 +54,8 @@ class Reserve:
     catalogue_version: int | None = None
     holder: str | None = None
     disclosed_accounts: Collection[str] | None = None
+    unproven_reason: str | None = None
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True)

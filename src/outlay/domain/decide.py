@@ -220,7 +220,7 @@ def _lines(
         if amount is None:
             reason: RefusalReason = "price_unknown" if budget.unit == "usd" else "cost_unbounded"
             return [], _unpriced(command, budget, reason)
-        if command.unbounded_reason is not None and budget.mode != "soft" and _is_metered(budget.unit):
+        if _lacks_bound(command, budget):
             return [], _unpriced(command, budget, "cost_unbounded")
         is_unbounded = command.unbounded_reason is not None and _is_metered(budget.unit)
         if amount.fixed or amount.per_output_token or is_unbounded:
@@ -229,6 +229,14 @@ def _lines(
                 period = running_period(budget, period, now)
             lines.append(_line(budget, period, amount))
     return lines, None
+
+
+def _lacks_bound(command: Reserve, budget: Budget) -> bool:
+    """Whether the budget needs a bound that the request has not: a hard one needs a proven one."""
+    if command.unbounded_reason is None and (command.unproven_reason is None or budget.mode != "hard"):
+        return False
+    is_concerned = budget.unit == "tokens" or (budget.unit == "usd" and not command.is_free)
+    return budget.mode != "soft" and is_concerned
 
 
 def _line(budget: Budget, period: Period, amount: Amount) -> Line:
@@ -332,7 +340,7 @@ def _unpriced(command: Reserve, budget: Budget, reason: RefusalReason) -> Refusa
         budget.id,
         budget.unit,
         budget.limit,
-        detail=command.unbounded_reason,
+        detail=command.unbounded_reason or command.unproven_reason,
         window=budget.window.text,
         mode=budget.mode,
     )

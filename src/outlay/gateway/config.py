@@ -36,8 +36,10 @@ class Config:
     """Everything that a file, the environment and flags say.
 
     `budgets` are those of `outlay.budgets`, of providers, deployments and the whole gateway. `clamp` says
-    whether a cap that the caller declared may be lowered too. `unknown` are the paths of keys that the file
-    has and Outlay does not implement; `notes` tell of what else is not used, and why.
+    whether a cap that the caller declared may be lowered too. `allowed_request_fields` are fields of requests
+    that nobody here knows and the operator vouches for; `unknown_request_fields` says what becomes of others
+    under a hard budget. `unknown` are the paths of keys that the file has and Outlay does not implement;
+    `notes` tell of what else is not used, and why.
     """
 
     routes: Routes
@@ -51,6 +53,8 @@ class Config:
     default_key_params: Mapping[str, Any] = field(default_factory=dict)
     upperbound_key_params: Mapping[str, Any] = field(default_factory=dict)
     default_max_tokens: int = DEFAULT_MAX_TOKENS
+    allowed_request_fields: frozenset[str] = frozenset()
+    unknown_request_fields: Literal["refuse", "pass"] = "refuse"
     clamp: Literal["undeclared", "always"] = "undeclared"
     estimate: Method = "auto"
     budget_wait_seconds: float = 0.0

@@ -19,6 +19,7 @@ from outlay.gateway.config import Config, Limits
 from outlay.gateway.config_budgets import global_budgets, misplaced, own_budgets, provider_budgets, repeated
 from outlay.gateway.config_environment import database_url as read_database_url
 from outlay.gateway.config_environment import master_key, note_unused, set_variables
+from outlay.gateway.config_fields import take_request_fields
 from outlay.gateway.config_keys import default_key_params, upperbound_key_params
 from outlay.gateway.config_models import (
     LEAST_SECONDS,
@@ -152,6 +153,8 @@ def _config(
 def _own_settings(outlay: Section) -> dict[str, Any]:
     return {
         "default_max_tokens": outlay.take_whole("default_max_tokens", least=1, most=10**9),
+        "allowed_request_fields": take_request_fields(outlay) or None,
+        "unknown_request_fields": outlay.take_choice("unknown_request_fields", ("refuse", "pass")),
         "clamp": outlay.take_choice("clamp", ("undeclared", "always")),
         "estimate": outlay.take_choice("estimate", METHODS),
         "prices": outlay.take_as("prices", _prices),

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from outlay.domain.budgets import Budget
 from outlay.errors import InvalidValueError
 from outlay.gateway.config_budgets import deployment_budgets
+from outlay.gateway.config_fields import take_request_fields
 from outlay.gateway.config_section import Report, Section
 from outlay.gateway.records import check_id
 from outlay.pricing.overrides import is_price_field, read_price
@@ -139,6 +140,7 @@ def _row(entry: Section, params: Section, info: Section, timeouts: Timeouts) -> 
         base_model=info.take_text("base_model") or "",
         weight=_weight(params),
         timeouts=_own_timeouts(params, timeouts),
+        allowed_request_fields=take_request_fields(info),
     )
     if model and model.partition("/")[0].lower() in _OTHER_WIRES and not row.provider:
         params.refuse("model", _foreign(model))

@@ -12,6 +12,7 @@ from outlay.gateway.parse import parse
 from outlay.gateway.room import check_room
 from outlay.gateway.route import route
 from outlay.gateway.telling import tell, turn_away
+from outlay.pricing.request_fields import check_fields
 from outlay.providers.wires import anthropic
 
 
@@ -23,6 +24,7 @@ async def count(exchange: Exchange) -> None:
         check_room(exchange)
         entitle(exchange)
         route(exchange)
+        check_fields(exchange.body, endpoint="messages", provider=exchange.upstream.target.provider.id)
         request = anthropic.build_count(exchange.upstream.target, exchange.body, exchange.upstream_headers)
         answer = await exchange.services.transport.send(request, timeouts=exchange.timeouts)
         await pass_through(exchange, answer)

@@ -13,6 +13,7 @@ from outlay.pricing.book import price_from_fields
 from outlay.pricing.estimate import Estimate
 from outlay.pricing.estimate import estimate as bound_of
 from outlay.pricing.price import Price
+from outlay.pricing.request_fields import FieldNameError, unproven_reason
 
 _LONG_BYTES: Final = 100_000
 """A longer body is measured on a thread, so that others need not wait."""
@@ -40,9 +41,14 @@ async def _measure(exchange: Exchange, price: Price, counted_input_tokens: int |
         else:
             exchange.bound = _bound(exchange, price, counted_input_tokens)
     except CostUnboundedError as error:
-        exchange.unbounded_reason = error.message
+        exchange.unbounded_reason, exchange.unbounded_field = error.message, error.field
+    except FieldNameError as error:
+        raise invalid(error.message, error.field) from error
     except InvalidValueError as error:
         raise invalid(error.message, field_of(error.message)) from error
+    unknown = () if exchange.bound is None else exchange.bound.unknown_fields
+    if unknown and exchange.services.config.unknown_request_fields == "refuse":
+        exchange.unproven_reason, exchange.unbounded_field = unproven_reason(unknown), unknown[0]
 
 
 def _price(exchange: Exchange) -> Price | None:
@@ -60,7 +66,8 @@ def _price(exchange: Exchange) -> Price | None:
 
 
 def _bound(exchange: Exchange, price: Price, counted_input_tokens: int | None) -> Estimate:
-    config = exchange.services.config
+    config, headers = exchange.services.config, exchange.upstream_headers
+    allowed, own = config.allowed_request_fields, exchange.upstream.allowed_request_fields
     provider, model = exchange.upstream.priced_as
     return bound_of(
         exchange.body,
@@ -72,4 +79,6 @@ def _bound(exchange: Exchange, price: Price, counted_input_tokens: int | None) -
         method=config.estimate,
         default_max_tokens=config.default_max_tokens,
         counted_input_tokens=counted_input_tokens,
+        betas=headers.get("anthropic-beta") if headers else None,
+        allowed_fields=allowed | own if own else allowed,
     )

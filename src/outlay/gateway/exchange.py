@@ -71,7 +71,9 @@ class Exchange:
         "status",
         "tags",
         "told_cap",
+        "unbounded_field",
         "unbounded_reason",
+        "unproven_reason",
         "upstream_headers",
         "upstream_seconds",
     )
@@ -110,7 +112,9 @@ class Exchange:
         # estimate
         self.price: Price | None = None
         self.bound: Estimate | None = None
+        self.unbounded_field: str | None = None
         self.unbounded_reason: str | None = None
+        self.unproven_reason: str | None = None
         # reserve
         self.accounts: tuple[str, ...] = ()
         self.reservation_id = ""
@@ -159,6 +163,12 @@ class Exchange:
     def held_nanos(self) -> int:
         """What is held for it; 0 where its price is not known."""
         return 0 if self.bound is None or self.price is None else self.bound.bound(self.cap)
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether a budget that can refuse counts it by a bound that is not proven."""
+        bound, reserved = self.bound, self.reserved
+        return bool(bound and bound.unknown_fields and reserved and reserved.is_limited)
 
     def seconds(self) -> float:
         """How long the request has taken so far."""

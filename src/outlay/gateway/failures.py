@@ -33,6 +33,7 @@ from outlay.errors import (
     StoreError,
     UnknownUserError,
 )
+from outlay.pricing.request_fields import FieldNameError
 from outlay.providers.body import decode_object
 from outlay.routing.deployments import Deployment
 
@@ -175,6 +176,12 @@ def _failure(
 _ANSWERS: Final[tuple[tuple[tuple[type[OutlayError], ...], Callable[[OutlayError], Failure]], ...]] = (
     ((LedgerBusyError,), lambda _: _unavailable("ledger_busy", _BUSY)),
     ((StoreError, LedgerUnavailableError, LedgerStaleError), lambda _: _unavailable(*_STORE)),
+    (
+        (FieldNameError,),
+        lambda error: _failure(
+            400, "invalid_request_error", error.message, param=getattr(error, "field", None)
+        ),
+    ),
     (
         (InvalidValueError,),
         lambda error: _failure(400, "invalid_request_error", error.message, param=field_of(error.message)),

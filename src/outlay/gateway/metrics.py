@@ -76,6 +76,11 @@ class Metrics:
         self._overrun_usd = Counter(
             "outlay_overrun_usd", "USD charged above their own hold.", registry=registry
         )
+        self._unproven = Counter(
+            "outlay_unproven",
+            "Calls sent with a field that nobody here knows, on a budget.",
+            registry=registry,
+        )
         self._presumed = Counter("outlay_presumed", "Calls whose outcome is unknown.", registry=registry)
         self._upstream = Counter(
             "outlay_upstream_calls", "Calls to providers.", ("provider", "outcome"), registry=registry
@@ -114,6 +119,10 @@ class Metrics:
         """So much was reserved."""
         self._reserved.inc(nanos / _NANOS)
         self._held_nanos += nanos
+
+    def unproven(self) -> None:
+        """A call is sent whose hold is not proven."""
+        self._unproven.inc()
 
     def voided(self, held_nanos: int) -> None:
         """A reservation ended without a charge."""

@@ -20,14 +20,10 @@ from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
 from outlay.gateway.limits import read_body
 from outlay.pricing.caps import Endpoint
+from outlay.pricing.request_fields import FORBIDDEN, LiteLLMFieldError, without_litellm_fields
 from outlay.providers.wires.anthropic import PASSED_HEADERS, passable
 
 MOST_TAGS: Final = 32
-_FORBIDDEN: Final = (
-    *("api_base", "base_url", "api_key", "api_version", "custom_llm_provider", "extra_headers"),
-    *("headers", "model_list", "litellm_credential_name", "azure_ad_token", "organization"),
-)
-"""What LiteLLM's library takes from its caller, who is trusted there: where to send, and as whom."""
 _CUSTOMER_HEADERS: Final = (b"x-outlay-customer", b"x-litellm-end-user-id")
 _TAG_HEADERS: Final = (b"x-outlay-tags", b"x-litellm-tags")
 
@@ -47,7 +43,7 @@ async def parse(exchange: Exchange) -> None:
     if idempotency.HEADER in exchange.headers:
         exchange.digest = hashlib.sha256(raw).hexdigest()
     body = _object(raw)
-    for name in _FORBIDDEN:
+    for name in FORBIDDEN:
         if name in body:
             raise invalid(f"{name} cannot be set by callers: the operator configures it. Leave it out.", name)
     if not isinstance(body.get("model"), str) or not body["model"]:
@@ -59,7 +55,7 @@ async def parse(exchange: Exchange) -> None:
     exchange.upstream_headers = (
         _upstream_headers(exchange.headers) if exchange.endpoint == "messages" else None
     )
-    exchange.body = body
+    exchange.body = _without_litellm_fields(body, exchange.endpoint)
 
 
 def invalid(message: str, param: str | None = None) -> GatewayError:
@@ -75,6 +71,13 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise invalid(f"The body must be a JSON object, not {type(body).__name__}.")
     return body
+
+
+def _without_litellm_fields(body: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    try:
+        return without_litellm_fields(body, endpoint)
+    except LiteLLMFieldError as error:
+        raise invalid(error.message, error.field) from error
 
 
 def _read_stream_options(exchange: Exchange, body: dict[str, Any]) -> None:
@@ -114,26 +117,29 @@ def _customer(headers: Mapping[bytes, bytes], body: Mapping[str, Any], endpoint:
 
 
 def _tags(headers: Mapping[bytes, bytes], body: dict[str, Any], own: tuple[str, ...]) -> tuple[str, ...]:
-    """The key's tags, those of the headers, and those of `metadata.tags`, which the provider need not see."""
+    """The key's tags, those of the headers, and LiteLLM's: `tags`, in `metadata`, in `litellm_metadata`."""
     given: list[Any] = list(own)
     for header in _TAG_HEADERS:
         if header in headers:
             given += [tag.strip() for tag in _text(headers[header]).split(",") if tag.strip()]
-    metadata = body.get("metadata")
-    if isinstance(metadata, dict) and "tags" in metadata:
-        tags = metadata["tags"]
-        if not isinstance(tags, list):
-            raise invalid("metadata.tags must be a list of texts.", "metadata.tags")
-        given += tags
-        body["metadata"] = {name: value for name, value in metadata.items() if name != "tags"}
-        if not body["metadata"]:
-            del body["metadata"]
+    given += _stated_tags(body, "tags")
+    for field in ("metadata", "litellm_metadata"):
+        metadata = body.get(field)
+        if isinstance(metadata, dict):
+            given += _stated_tags(metadata, f"{field}.tags")
     if not given:
         return ()
-    names = tuple(dict.fromkeys(_name(tag, "metadata.tags") for tag in given))
+    names = tuple(dict.fromkeys(_name(tag, "tags") for tag in given))
     if len(names) > MOST_TAGS:
         raise invalid(f"A request has at most {MOST_TAGS} tags, this one {len(names)}.", "metadata.tags")
     return names
+
+
+def _stated_tags(holder: Mapping[str, Any], path: str) -> list[Any]:
+    tags = holder.get("tags")
+    if tags is not None and not isinstance(tags, list):
+        raise invalid(f"{path} must be a list of texts.", path)
+    return tags or []
 
 
 def _text(value: bytes) -> str:

@@ -38,7 +38,8 @@ def refusal_error(exchange: Exchange, refusal: Refusal) -> GatewayError:
         return GatewayError(
             403,
             "cost_unbounded",
-            exchange.unbounded_reason or "The cost of this request cannot be bounded, and a budget applies.",
+            refusal.detail or "The cost of this request cannot be bounded, and a budget applies.",
+            param=exchange.unbounded_field,
             facts=_who(exchange, refusal),
             headers={"x-should-retry": "false"},
         )

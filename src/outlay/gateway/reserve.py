@@ -47,6 +47,8 @@ async def reserve(exchange: Exchange) -> None:
         raise refusal_error(exchange, outcome)
     exchange.reserved = outcome
     _obey(exchange, outcome)
+    if exchange.is_unproven:
+        exchange.services.metrics.unproven()
     exchange.services.metrics.reserved(exchange.held_nanos)
     for alert in outcome.alerts:
         log.warning("%s has %s %% of budget %s spent or held", *alert[1:], alert.budget_id)
@@ -105,6 +107,8 @@ def _command(exchange: Exchange) -> Reserve:
         tags=exchange.tags,
         catalogue_version=exchange.who.version,
         holder=exchange.services.instance,
+        unproven_reason=exchange.unproven_reason,
+        is_free=exchange.price is not None and exchange.price.is_declared_free,
         disclosed_accounts=exchange.who.own_accounts,
     )
 

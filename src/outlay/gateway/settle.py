@@ -105,6 +105,8 @@ def _detail(exchange: Exchange) -> dict[str, Any]:
         detail["response_id"] = storable(reading.response_id)
     if exchange.bound is not None:
         detail["estimate"] = exchange.bound.quality
+    if exchange.is_unproven:
+        detail["unproven"] = True
     if exchange.is_client_gone:
         detail["client_gone"] = True
     if charge is not None and charge.is_disputed:

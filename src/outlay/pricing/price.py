@@ -61,6 +61,11 @@ class Price:
     _reach: tuple[int, ...] = field(repr=False)
     _bounds: dict[tuple[int, str | None, str | None, bool], BoundRates] = field(repr=False)
 
+    @property
+    def is_declared_free(self) -> bool:
+        """Whether somebody declared that it costs nothing: a zero of published prices is no such word."""
+        return self.is_free and self.origin != "genai-prices"
+
     def cost(self, usage: Usage) -> int:
         """Give the cost of a usage in nanos, rounded half-up once.
 

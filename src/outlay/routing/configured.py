@@ -32,6 +32,7 @@ class Row:
     base_model: str = ""
     weight: float = 1.0
     timeouts: Timeouts | None = None
+    allowed_request_fields: frozenset[str] = frozenset()
 
     @property
     def is_open(self) -> bool:
@@ -62,7 +63,13 @@ class Row:
         """The deployment, with `filling` for the star; an open one leads to `target`."""
         found = target if self.is_open and target is not None else self._target(filling, environ)
         return Deployment(
-            self.id, found, self.own_price, self.weight, timeouts=self.timeouts, base_model=self.base_model
+            self.id,
+            found,
+            self.own_price,
+            self.weight,
+            timeouts=self.timeouts,
+            base_model=self.base_model,
+            allowed_request_fields=self.allowed_request_fields,
         )
 
     def _target(self, filling: str, environ: Mapping[str, str]) -> Target:

@@ -3,25 +3,27 @@
 from outlay.pricing.request_fields.betas import window_of
 from outlay.pricing.request_fields.check import (
     FORMATS,
-    NO_POLICY,
     FieldFindings,
     FieldNameError,
-    FieldPolicy,
+    check_allowed,
     check_fields,
     table_of,
     uncounted_fields,
     unproven_reason,
 )
+from outlay.pricing.request_fields.litellm import FORBIDDEN, LiteLLMFieldError, without_litellm_fields
 
 __all__ = [
+    "FORBIDDEN",
     "FORMATS",
-    "NO_POLICY",
     "FieldFindings",
     "FieldNameError",
-    "FieldPolicy",
+    "LiteLLMFieldError",
+    "check_allowed",
     "check_fields",
     "table_of",
     "uncounted_fields",
     "unproven_reason",
     "window_of",
+    "without_litellm_fields",
 ]

@@ -20,6 +20,7 @@ from outlay.pricing.request_fields.contents import (
     REFUSED_PARTS,
 )
 from outlay.pricing.request_fields.embeddings import EMBEDDINGS
+from outlay.pricing.request_fields.litellm import litellm_name
 from outlay.pricing.request_fields.messages import MESSAGES
 from outlay.pricing.request_fields.providers import OF_PROVIDER
 from outlay.pricing.request_fields.responses import RESPONSES
@@ -28,6 +29,7 @@ from outlay.pricing.request_fields.rules import (
     Fields,
     Only,
     Refused,
+    Rule,
     Treatment,
     asks_for_nothing,
     fold,
@@ -48,22 +50,9 @@ _NO_PARTS: Final = (str, type(None))
 class FieldNameError(InvalidValueError):
     """A name differs from that of a known field in its letters' case only; `field` is its path."""
 
-    def __init__(self, field: str, known: str) -> None:
-        super().__init__(
-            f"{field!r} differs from {known!r} in its letters' case only, and some servers take one for the "
-            f"other: write {known!r}, or leave it out."
-        )
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
         self.field = field
-
-
-class FieldPolicy(NamedTuple):
-    """What an operator says of fields that nobody here knows: their paths, and whether all others pass."""
-
-    allowed: frozenset[str] = frozenset()
-    is_unknown_passed: bool = False
-
-
-NO_POLICY: Final = FieldPolicy()
 
 
 class FieldFindings(NamedTuple):
@@ -245,8 +234,14 @@ class _Findings:
         folded = fold(name)
         if folded in table.folded:
             known = next(known for known in table.rules if fold(known) == folded)
-            raise FieldNameError(path[:_MOST_SHOWN], known)
-        if not asks_for_nothing(value):
+            raise _misspelled(path, known)
+        if path == name and (litellms := litellm_name(name)) is not None:
+            raise _misspelled(name, litellms)
+        if asks_for_nothing(value):
+            return
+        if table.others is not None:
+            self._refuse(path, table.others)
+        else:
             self._note(path, name)
 
     def _note(self, path: str, name: str) -> None:
@@ -256,6 +251,15 @@ class _Findings:
     def _refuse(self, path: str, rule: Refused | Only) -> None:
         if self._refused is None:
             self._refused = path[:_MOST_SHOWN], rule.why
+
+
+def _misspelled(path: str, known: str) -> FieldNameError:
+    shown = path[:_MOST_SHOWN]
+    return FieldNameError(
+        f"{shown!r} differs from {known!r} in its letters' case only, and some servers take one for the "
+        f"other: write {known!r}, or leave it out.",
+        field=shown,
+    )
 
 
 def plain_path(path: str) -> str:
@@ -275,3 +279,26 @@ def unproven_reason(fields: Iterable[str]) -> str:
         "Leave it out, or have it listed in outlay.allowed_request_fields "
         "(outlay.unknown_request_fields: pass lets all such fields pass, unproven)."
     )
+
+
+def check_allowed(path: str, where: str) -> str:
+    """Check a field that an operator vouches for: nobody can for one that is known to have no bound.
+
+    Raises:
+        InvalidValueError: every format that has the field refuses it.
+    """
+    rules = [rule for table in FORMATS.values() if (rule := _rule_of(table, path)) is not None]
+    beta = BETAS.get(path.removeprefix(f"{HEADER}: "))
+    rules += [beta] if beta is not None else []
+    if rules and all(isinstance(rule, Refused) for rule in rules):
+        why = next(rule.why for rule in rules if isinstance(rule, Refused))
+        raise InvalidValueError(f"{where} must not name {path!r}, which is known to have no bound: {why}")
+    return path
+
+
+def _rule_of(table: Fields, path: str) -> Rule | None:
+    name, _, rest = path.partition(".")
+    rule = table.rules.get(name)
+    if not rest:
+        return rule
+    return _rule_of(rule, rest) if isinstance(rule, Fields) else None

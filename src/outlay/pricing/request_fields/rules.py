@@ -51,11 +51,13 @@ class Only:
 class Fields:
     """An object, or a list of objects, whose own fields have rules. A value of another kind passes.
 
-    `names` are those that pass with any value, `folded` all of them as `fold` writes them.
+    `others` refuses every field without a rule. `names` are those that pass with any value, `folded` all of
+    them as `fold` writes them.
     """
 
     rules: Mapping[str, Rule]
     treatment: Treatment = HARMLESS
+    others: Refused | None = None
     names: frozenset[str] = field(init=False, repr=False)
     folded: frozenset[str] = field(init=False, repr=False)
 

@@ -205,6 +205,7 @@ SEARCH: Final = Fields(
 )
 """xAI's live search: https://docs.x.ai/docs/guides/live-search"""
 
+_EXTRA_BODY: Final = Refused("servers read it in different ways: put its fields into the request itself")
 GOOGLE: Final = Fields(
     {
         "google": Fields(
@@ -215,7 +216,8 @@ GOOGLE: Final = Fields(
                 "cached_content": STORED,
             }
         )
-    }
+    },
+    others=_EXTRA_BODY,
 )
 """What Gemini reads of `extra_body`: https://ai.google.dev/gemini-api/docs/openai"""
 
@@ -245,7 +247,7 @@ EVERYWHERE: Final[dict[str, Rule]] = {
     "template": PROGRAM,
     **each("prompt_embeds images image_data multimodal_data audio_data video_data videos", MEDIA),
     **each("thread thread_id use_threads file_workspace_id context file_ids", STORED),
-    "extra_body": Refused("servers read it in different ways: put its fields into the request itself"),
+    "extra_body": _EXTRA_BODY,
     "options": OLLAMA_OPTIONS,
     "context_management": CLEARING,
     "deferred": Refused("its end cannot be watched"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import product
+from typing import Any
 
-from outlay.domain.budgets import Unit
+from outlay.domain.budgets import MODES, Unit
 from outlay.domain.commands import Amount, Increase, PutBudget, RemoveBudget, Void
 from outlay.domain.outcomes import Refusal, Reserved, Stale
 from outlay.domain.windows import to_micros
@@ -166,6 +168,31 @@ class Admission(Bench):
             self.put_budget(10, mode=mode)
             refusal = self.refuse(f"x{n}", 1, unbounded_reason="n is not known")
             assert (refusal.reason, refusal.detail) == ("cost_unbounded", "n is not known")
+
+    def test_only_hard_budgets_of_usd_and_tokens_refuse_what_has_no_proven_bound(self) -> None:
+        self.put_budget(10, "requests", id="rpm")
+        units: tuple[Unit, ...] = ("usd", "tokens")
+        for n, (unit, mode) in enumerate(product(units, MODES)):
+            self.put_budget(1000, unit, id=f"b{n}", mode=mode)
+            reserve = a_reserve(f"r{n}", 5, unproven_reason="foo is not known")
+            if mode != "hard":
+                self.do(reserve, Reserved)
+                continue
+            refusal = self.do(reserve, Refusal)
+            assert (refusal.reason, refusal.detail) == ("cost_unbounded", "foo is not known")
+            assert refusal.budget_id == f"b{n}"
+            self.do(RemoveBudget(PROJECT, f"b{n}"))
+
+    def test_a_free_model_needs_a_bound_of_its_tokens_only(self) -> None:
+        self.put_budget(10)
+        amounts = {"usd": Amount(0), "tokens": Amount(1)}
+        for n, why in enumerate(("unbounded_reason", "unproven_reason")):
+            fields: dict[str, Any] = {"amounts": amounts, "is_free": True, why: "nobody knows"}
+            self.put_budget(10, "tokens", id="t", mode="soft")
+            self.admit(f"r{n}", **fields)
+            self.put_budget(10, "tokens", id="t")
+            refusal = self.refuse(f"x{n}", **fields)
+            assert (refusal.reason, refusal.budget_id) == ("cost_unbounded", "t")
 
     def test_the_output_cap_is_clamped_to_what_every_hard_budget_affords(self) -> None:
         self.put_budget(100)
