@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gateways import run_gateway
 from journal import HELLO, Journal
 
 import outlay
 from outlay import BudgetManager, PriceUnknownError
 from outlay.bootstrap import open_price_book
 from outlay.completions import _price_book
+from outlay.routing.configured import Row
 from outlay.settings import Settings
 from outlay.testing.provider import FakeProvider
 
@@ -88,3 +90,16 @@ def test_a_model_of_another_local_server_is_unknown(provider: FakeProvider, mana
         manager.completion(
             user="alice", model="hosted_vllm/llama3.2", messages=HELLO, api_base=provider.base_url
         )
+
+
+def test_a_gateway_is_told_that_its_local_model_is_free(provider: FakeProvider, tmp_path: Path) -> None:
+    base = provider.base_url
+    rows = [
+        Row("untold", "ollama/llama3.2", "untold-1", api_base=base),
+        Row("told", "ollama/llama3.2", "told-1", api_base=base, own_price={"free": True}),
+    ]
+    with run_gateway(provider, tmp_path, rows_of=rows) as gateway:
+        key = gateway.new_key(max_budget=1e-6)
+        refused, served = (gateway.chat(key, model=name) for name in ("untold", "told"))
+        assert (refused.status_code, refused.json()["error"]["type"]) == (403, "price_unknown")
+        assert (served.status_code, served.headers["x-outlay-cost"]) == (200, "0")
