@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx2
+import pytest
 from command_line import CommandLine, Server
 
 from outlay.testing.provider import FakeProvider
+
+PRINTED = pytest.mark.once("the words of the demo")
 
 
 class Shown(NamedTuple):
@@ -90,6 +93,7 @@ def test_the_three_commands_work_as_they_are_printed(outlay: CommandLine) -> Non
     assert not found.database.parent.exists()
 
 
+@PRINTED
 def test_what_is_printed_says_how_to_see_what_is_left(outlay: CommandLine) -> None:
     with outlay.runs("demo", "--port", "0") as server:
         found = shown(server)
@@ -111,6 +115,7 @@ def test_the_fake_provider_ends_with_a_demo_that_is_killed(outlay: CommandLine) 
         wait_until(lambda: is_gone(provider))
 
 
+@PRINTED
 def test_a_busy_port_is_told_and_another_taken(outlay: CommandLine) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -121,6 +126,7 @@ def test_a_busy_port_is_told_and_another_taken(outlay: CommandLine) -> None:
             assert paste(found.commands[0]).startswith("HTTP/1.1 200")
 
 
+@PRINTED
 def test_a_live_demo_calls_the_provider_whose_key_is_in_the_environment(outlay: CommandLine) -> None:
     with FakeProvider() as provider:
         environ = {"OPENAI_API_KEY": "sk-upstream", "OPENAI_BASE_URL": provider.base_url}
@@ -136,6 +142,7 @@ def test_a_live_demo_calls_the_provider_whose_key_is_in_the_environment(outlay: 
         assert "sk-upstream" not in found.text
 
 
+@PRINTED
 def test_a_folder_keeps_the_database_and_the_master_key(outlay: CommandLine) -> None:
     found = []
     for alias in ("demo", "demo-2"):

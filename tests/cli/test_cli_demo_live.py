@@ -14,6 +14,7 @@ from test_cli_demo import children, is_gone, paste, shown
 from outlay.providers.catalogue import PROVIDERS
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("the words of the demo")
 _ROOT = Path(__file__).parents[2]
 
 

@@ -24,6 +24,7 @@ from outlay.testing.provider import FakeProvider
 
 CHAT = "/v1/chat/completions"
 STREAMS = 100
+KILLED = pytest.mark.once("what a killed process leaves in the database")
 
 
 @pytest.fixture
@@ -162,6 +163,7 @@ def test_sigterm_with_a_provider_that_hangs_ends_at_the_deadline_and_keeps_the_h
     serve.kill()
 
 
+@KILLED
 def test_killed_under_load_it_has_charged_all_that_was_billed_and_no_limit_is_broken(
     serve: ServeProcess, provider: FakeProvider, journal: Journal
 ) -> None:
@@ -211,6 +213,7 @@ def test_killed_under_load_it_has_charged_all_that_was_billed_and_no_limit_is_br
     assert findings(journal) == []
 
 
+@KILLED
 def test_the_slots_of_a_killed_gateway_are_free_when_it_is_back(
     serve: ServeProcess, provider: FakeProvider
 ) -> None:
