@@ -86,6 +86,8 @@ FOLDED: list[tuple[str, dict[str, Any]]] = [
     ("chat", {"messages": [{"role": "user", "content": "x", "Content": "y"}]}),
     ("chat", {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "Text": "y"}]}]}),
     ("chat", {"tools": [{"type": "function", "Type": "web_search", "function": {"name": "f"}}]}),
+    ("chat", {"messages": [{"role": "assistant", "tool_calls": [{"id": "c", "Function": {"name": "f"}}]}]}),
+    ("chat", {"tool_choice": {"type": "function", "Function": {"name": "f"}}}),
     ("chat", {"Api_Base": "https://example.com"}),
     ("chat", {"Num_Retries": 3}),
     ("chat", {"Frequency_Penalty": None}),
@@ -307,6 +309,122 @@ def test_openais_own_client_learns_the_field(gateway: Gateway) -> None:
         )
     assert caught.value.type == "cost_unbounded"
     assert caught.value.param == "chat_template"
+
+
+CODING_AGENTS: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "messages",
+        {
+            "system": [
+                {"type": "text", "text": "You code.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+            ],
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "ls"}]},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "Well.", "signature": "abc"},
+                        {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"Command": "ls"}},
+                    ],
+                },
+                {
+                    "role": "user",
+                    "content": [
+                        {"type": "tool_result", "tool_use_id": "t1", "content": "a.py", "is_error": False}
+                    ],
+                },
+            ],
+            "tools": [{"name": "Bash", "description": "Runs.", "input_schema": {"type": "object"}}],
+            "metadata": {"user_id": "user_1"},
+            "max_tokens": 2048,
+            "thinking": {"type": "enabled", "budget_tokens": 1024},
+            "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+            "output_config": {"effort": "medium"},
+            "temperature": 1,
+            "stream": True,
+        },
+        "claude-code-20250219,oauth-2025-04-20,interleaved-thinking-2025-05-14,context-management-2025-06-27,"
+        "prompt-caching-scope-2026-01-05,advanced-tool-use-2025-11-20,effort-2025-11-24",
+    ),
+    (
+        "responses",
+        {
+            "instructions": "You code.",
+            "input": [
+                {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "ls"}]},
+                {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "abc", "content": None},
+                {
+                    "type": "function_call",
+                    "call_id": "c",
+                    "name": "shell",
+                    "arguments": "{}",
+                    "status": "completed",
+                },
+                {"type": "function_call_output", "call_id": "c", "output": "a.py"},
+                {"type": "custom_tool_call", "call_id": "d", "name": "apply_patch", "input": "x"},
+                {"type": "custom_tool_call_output", "call_id": "d", "output": "ok"},
+            ],
+            "tools": [
+                {"type": "function", "name": "shell", "parameters": {"type": "object"}, "strict": False},
+                {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "definition": "x"}},
+            ],
+            "tool_choice": "auto",
+            "parallel_tool_calls": False,
+            "reasoning": {"effort": "medium", "summary": "auto"},
+            "store": False,
+            "stream": True,
+            "include": ["reasoning.encrypted_content"],
+            "prompt_cache_key": "k",
+            "text": {"verbosity": "low", "format": {"type": "json_schema", "name": "x", "schema": {"A": 1}}},
+        },
+        "",
+    ),
+    (
+        "chat",
+        {
+            "messages": [
+                {"role": "developer", "content": "Be brief."},
+                {"role": "user", "content": "ls", "name": "ann"},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "refusal": None,
+                    "annotations": [],
+                    "reasoning_content": "Well.",
+                    "tool_calls": [
+                        {
+                            "id": "c",
+                            "type": "function",
+                            "index": 0,
+                            "function": {"name": "f", "arguments": "{}"},
+                        }
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "c", "content": "a.py"},
+            ],
+            "tools": [{"type": "function", "function": {"name": "f", "parameters": {}, "strict": True}}],
+            "tool_choice": {"type": "function", "function": {"name": "f"}},
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "x", "schema": {}, "strict": True},
+            },
+            "stream": True,
+            "stream_options": {"include_usage": True, "include_obfuscation": False},
+            "reasoning_effort": "low",
+        },
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "more", "beta"), CODING_AGENTS)
+def test_what_agents_send_is_known_whole(
+    gateway: Gateway, endpoint: str, more: dict[str, Any], beta: str
+) -> None:
+    headers = {"anthropic-beta": beta} if beta else {}
+    answer = post(gateway, endpoint, more, "usd-hard", **headers)
+    assert answer.status_code == 200, answer.text
+    assert "unproven" not in last_detail(gateway)
 
 
 def test_the_fields_of_the_sdks_reach_the_provider_under_a_hard_budget(gateway: Gateway) -> None:

@@ -171,6 +171,42 @@ def test_parts_within_results_and_documents_are_looked_at() -> None:
             )
 
 
+@pytest.mark.parametrize(
+    ("tools", "is_refused"),
+    [
+        ([{"type": "function", "name": "f"}, {"name": "g"}], False),
+        ([{"type": "namespace", "name": "n", "tools": [{"type": "custom", "name": "f"}]}], False),
+        ([{"type": "web_search"}], True),
+        ([{"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}], True),
+    ],
+)
+@pytest.mark.parametrize("kind", ["additional_tools", "tool_search_output"])
+def test_a_conversation_may_bring_the_callers_own_tools_only(
+    kind: str, tools: list[dict[str, Any]], is_refused: bool
+) -> None:
+    found = check_fields({"input": [{"type": kind, "tools": tools}]}, endpoint="responses", provider="openai")
+    assert (found.refused is not None) is is_refused
+    assert found.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("tool", "is_refused"),
+    [
+        ({"type": "tool_reference", "tool_name": "f"}, False),
+        ({"type": "tool_definition", "definition": {"name": "f", "input_schema": {}}}, False),
+        ({"type": "tool_definition", "definition": {"type": "web_search_20250305", "name": "s"}}, True),
+        ({"type": "mcp_toolset_reference", "mcp_server_name": "x"}, True),
+    ],
+)
+def test_a_tool_that_is_added_in_the_middle_may_be_the_callers_own_only(
+    tool: dict[str, Any], is_refused: bool
+) -> None:
+    content = [{"type": "tool_addition", "tool": tool}]
+    body = {"messages": [{"role": "user", "content": content}]}
+    found = check_fields(body, endpoint="messages", provider="anthropic")
+    assert (found.refused is not None) is is_refused
+
+
 def test_what_callers_name_themselves_is_not_looked_at() -> None:
     schema = {"type": "object", "properties": {"Max_Tokens": {"type": "integer"}, "MODEL": {}}}
     body = {

@@ -19,6 +19,8 @@ from outlay.pricing.request_fields.shared import (
     REASONING,
     RESPONSE_FORMAT,
     THINKING,
+    TOOL_CHOICE,
+    WEB_SEARCH_OPTIONS,
 )
 
 CHAT: Final = Fields(
@@ -26,11 +28,14 @@ CHAT: Final = Fields(
         **GENERATION,
         **CHAT_SERVERS,
         **each("messages max_tokens max_completion_tokens n best_of", READ),
-        **each("prediction web_search_options modalities data_sources", READ),
+        **each("modalities data_sources", READ),
+        "prediction": Fields(each("type content", READ), READ),
+        "web_search_options": WEB_SEARCH_OPTIONS,
+        "tool_choice": TOOL_CHOICE,
         "audio": Fields(each("format voice", HARMLESS), READ),
-        **each("tools tool_choice functions function_call verbosity", COUNTED),
+        **each("tools functions function_call verbosity", COUNTED),
         "response_format": RESPONSE_FORMAT,
-        **each("parallel_tool_calls reasoning_effort cache_control", HARMLESS),
+        **each("parallel_tool_calls reasoning_effort", HARMLESS),
         "reasoning": REASONING,
         "thinking": THINKING,
         "max_output_tokens": CAP,

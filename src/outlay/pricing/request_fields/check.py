@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from outlay.errors import InvalidValueError
+from outlay.pricing.hosted import is_caller_run
 from outlay.pricing.names import price_provider
 from outlay.pricing.request_fields.betas import BETAS, HEADER, beta_names
 from outlay.pricing.request_fields.chat import CHAT
@@ -18,6 +19,7 @@ from outlay.pricing.request_fields.contents import (
     PART,
     PARTS,
     REFUSED_PARTS,
+    TOOLS,
 )
 from outlay.pricing.request_fields.embeddings import EMBEDDINGS
 from outlay.pricing.request_fields.litellm import litellm_name
@@ -180,18 +182,26 @@ class _Findings:
             if type(part) is not dict:
                 continue
             kind = part.get("type")
-            kind = kind if isinstance(kind, str) else ""
-            table = PARTS.get(kind, PART)
-            if not table.names.issuperset(part):
+            table = PARTS.get(kind) if type(kind) is str else None
+            if table is None:
+                self._other_part(part, kind, f"{where}[{index}]")
+            elif not table.names.issuperset(part):
                 self._object(table, part, f"{where}[{index}]")
-            if kind in REFUSED_PARTS:
-                self._refuse(f"{where}[{index}] ({kind})", REFUSED_PARTS[kind])
-            for name in ("content", "output"):
-                if type(part.get(name)) is list:
-                    self.parts(part[name], f"{where}[{index}].{name}")
-            source = part.get("source")
-            if type(source) is dict and type(source.get("content")) is list:
-                self.parts(source["content"], f"{where}[{index}].source.content")
+
+    def _other_part(self, part: dict[str, Any], kind: Any, where: str) -> None:
+        """Look at a part that may hold others."""
+        if not PART.names.issuperset(part):
+            self._object(PART, part, where)
+        if isinstance(kind, str) and kind in REFUSED_PARTS:
+            self._refuse(f"{where} ({kind})", REFUSED_PARTS[kind])
+        for name in ("tools", "tool"):
+            if part.get(name) and not _is_harmless_tool(part[name]):
+                self._refuse(f"{where}.{name}", TOOLS)
+        self.parts(part.get("content"), f"{where}.content")
+        self.parts(part.get("output"), f"{where}.output")
+        source = part.get("source")
+        if isinstance(source, dict):
+            self.parts(source.get("content"), f"{where}.source.content")
 
     def tools(self, tools: Any) -> None:
         if not isinstance(tools, list):
@@ -251,6 +261,21 @@ class _Findings:
     def _refuse(self, path: str, rule: Refused | Only) -> None:
         if self._refused is None:
             self._refused = path[:_MOST_SHOWN], rule.why
+
+
+def _is_harmless_tool(tool: Any) -> bool:
+    """Whether tools that a conversation brings are the caller's own, or only named."""
+    if isinstance(tool, list):
+        return all(map(_is_harmless_tool, tool))
+    if not isinstance(tool, Mapping):
+        return True
+    kind = tool.get("type", "function")
+    inner = (
+        {"namespace": "tools", "tool_definition": "definition"}.get(kind) if isinstance(kind, str) else None
+    )
+    if inner is not None:
+        return _is_harmless_tool(tool.get(inner))
+    return kind == "tool_reference" or is_caller_run(tool)
 
 
 def _misspelled(path: str, known: str) -> FieldNameError:

@@ -12,18 +12,31 @@ from typing import Final
 from outlay.pricing.request_fields.rules import COUNTED, READ, Fields, Refused, each
 from outlay.pricing.request_fields.shared import MEDIA, UNSEEN
 
-_TOOLS: Final = Refused("it brings tools into the conversation: state them in tools")
+TOOLS: Final = Refused("it brings tools of the provider's into the conversation: state them in tools")
+
+TOOL_CALL: Final = Fields(
+    {
+        **each("id type index name input arguments extra_content provider_specific_fields", COUNTED),
+        **each("thought_signature signature cache_control caller namespace status", COUNTED),
+        "function": Fields(each("name arguments description parameters output", COUNTED), COUNTED),
+        "custom": Fields(each("name input", COUNTED), COUNTED),
+    },
+    COUNTED,
+)
 
 MESSAGE: Final = Fields(
     {
-        **each("role content name tool_calls tool_call_id tool_name function_call refusal audio", READ),
+        **each("role content name tool_call_id tool_name refusal audio", READ),
         **each("reasoning reasoning_content reasoning_details thinking thinking_blocks signature", COUNTED),
         **each("annotations citations provider_specific_fields cache_control prefix partial phase", COUNTED),
         **each("id type status index object weight recipient channel prompt_cache_breakpoint", COUNTED),
         **each("output_config created created_at finish_reason stop_reason stop_sequence logprobs", COUNTED),
         **each("model usage clear_at metadata function_calls tool_plan participant_name", COUNTED),
         **each("images videos audios files", MEDIA),
-        "tools": _TOOLS,
+        **each("extra_content executed_tools search_results reasoning_opaque", COUNTED),
+        "tool_calls": TOOL_CALL,
+        "function_call": Fields(each("name arguments", COUNTED), COUNTED),
+        "tools": TOOLS,
     }
 )
 
@@ -66,13 +79,12 @@ PART: Final = Fields(
         **each("reason revised_prompt size quality background output_format svg_usage tabs", COUNTED),
         **each("state_changes stop_reason lines new_lines new_start old_lines old_start file_type", COUNTED),
         **each("num_lines start_line total_lines is_file_update function custom tool_calls", COUNTED),
-        "tools": _TOOLS,
-        "tool": _TOOLS,
+        **each("tools tool definition extra_content reasoning_opaque server_tool_name", COUNTED),
     }
 )
 
 REFUSED_PARTS: Final = {
-    **dict.fromkeys(("additional_tools", "tool_addition", "mcp_tool_listing", "tool_definition"), _TOOLS),
+    "mcp_tool_listing": TOOLS,
     "compaction_trigger": Refused("compaction calls the model more often than the request says"),
     "container_upload": UNSEEN,
 }

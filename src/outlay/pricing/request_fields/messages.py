@@ -19,6 +19,7 @@ from outlay.pricing.request_fields.shared import (
     RESPONSE_FORMAT,
     STORED,
     THINKING,
+    TOOL_CHOICE,
 )
 
 MESSAGES: Final = Fields(
@@ -27,7 +28,8 @@ MESSAGES: Final = Fields(
         **CHAT_SERVERS,
         **each("messages system max_tokens speed inference_geo betas anthropic_beta", READ),
         "thinking": THINKING,
-        **each("tools tool_choice output_format", COUNTED),
+        **each("tools output_format", COUNTED),
+        "tool_choice": TOOL_CHOICE,
         "output_config": Fields(
             {
                 "effort": HARMLESS,
@@ -36,7 +38,7 @@ MESSAGES: Final = Fields(
             },
             COUNTED,
         ),
-        **each("cache_control diagnostics billing_policy user_profile_id workspace_id", HARMLESS),
+        **each("diagnostics billing_policy user_profile_id workspace_id", HARMLESS),
         "fallback_credit_token": HARMLESS,
         "anthropic_version": HARMLESS,
         "compaction": COMPACTS,

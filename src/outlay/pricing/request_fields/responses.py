@@ -17,19 +17,23 @@ from outlay.pricing.request_fields.shared import (
     REASONING,
     RESPONSE_FORMAT,
     THINKING,
+    TOOL_CHOICE,
 )
 
 RESPONSES: Final = Fields(
     {
         **GENERATION,
         **each("input instructions max_output_tokens max_tool_calls", READ),
-        **each("previous_response_id conversation", READ),
-        **each("tools tool_choice verbosity", COUNTED),
+        **each("previous_response_id", READ),
+        "conversation": Fields(each("id", READ), READ),
+        **each("tools verbosity", COUNTED),
+        "tool_choice": TOOL_CHOICE,
         "text": Fields({"format": RESPONSE_FORMAT, "verbosity": COUNTED}, COUNTED),
         "reasoning": REASONING,
         "thinking": THINKING,
         **each(
-            "include parallel_tool_calls truncation access_programs reasoning_effort cache_control", HARMLESS
+            "include parallel_tool_calls truncation access_programs reasoning_effort client_metadata",
+            HARMLESS,
         ),
         "image": Fields(each("context_compression", HARMLESS)),
         "modalities": READ,

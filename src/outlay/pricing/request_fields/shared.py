@@ -160,6 +160,24 @@ RESPONSE_FORMAT: Final = Fields(
     },
     COUNTED,
 )
+_PLACE: Final = Fields(each("type city country region timezone", HARMLESS))
+WEB_SEARCH_OPTIONS: Final = Fields(
+    {
+        **each("search_context_size search_type filters latitude longitude", HARMLESS),
+        "user_location": Fields({**_PLACE.rules, "approximate": _PLACE}),
+    },
+    READ,
+)
+TOOL_CHOICE: Final = Fields(
+    {
+        **each("type name mode tools server_label disable_parallel_tool_use", COUNTED),
+        "function": Fields(each("name", COUNTED), COUNTED),
+        "custom": Fields(each("name", COUNTED), COUNTED),
+        "allowed_tools": Fields(each("mode tools", COUNTED), COUNTED),
+    },
+    COUNTED,
+)
+CACHE_CONTROL: Final = Fields(each("type ttl", HARMLESS))
 CACHE_OPTIONS: Final = Fields(
     {
         **each("mode prewarm comparison_response_id", HARMLESS),
@@ -235,7 +253,9 @@ CLEARING: Final = Fields(
 """Anthropic's edits of a context, of which those that only take input away ask the model no more."""
 
 EVERYWHERE: Final[dict[str, Rule]] = {
-    **each("model stream user store metadata safety_identifier moderation", HARMLESS),
+    **each("model stream user store metadata safety_identifier", HARMLESS),
+    "moderation": Fields(each("model policy", HARMLESS)),
+    "cache_control": CACHE_CONTROL,
     **each("service_tier", READ),
     "background": Refused("its end cannot be watched"),
     "background_options": Refused("its end cannot be watched"),
