@@ -345,6 +345,38 @@ def test_a_user_id_that_is_an_enums_text_is_that_text(budget_manager: BudgetMana
     assert budget_manager.is_valid_user("alice")
 
 
+# LiteLLM's completion.
+
+NOT_ARGUMENTS: dict[str, tuple[Any, str]] = {
+    "api_version": ("2024-06-01", "own version"),
+    "extra_headers": ({"x-team": "a"}, "not sent"),
+    "headers": ({"x-team": "a"}, "not sent"),
+    "max_budget": (1, r"outlay\.max_budget.*create_budget"),
+    "model_list": ([{"model_name": "gpt-4o"}], "name one model"),
+    "organization": ("org-1", "api_key"),
+    "request_timeout": (5, "pass timeout"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "remedy"), [(k, *v) for k, v in NOT_ARGUMENTS.items()])
+@pytest.mark.parametrize("call", [completion, litellm.embedding])
+def test_an_argument_of_litellms_that_is_none_here_is_refused_with_the_remedy(
+    provider: FakeProvider, call: Callable[..., Any], name: str, value: Any, remedy: str
+) -> None:
+    content = {"input": "text"} if call is litellm.embedding else {"messages": HELLO}
+    with pytest.raises(InvalidValueError, match=f"^{name} is not an argument here: .*{remedy}"):
+        call(model="gpt-4o", **content, **{name: value})
+    assert provider.requests == []
+
+
+@pytest.mark.parametrize("empty", [None, [], {}, 0, ""])
+def test_an_argument_of_litellms_that_asks_for_nothing_is_taken_out(
+    provider: FakeProvider, empty: Any
+) -> None:
+    completion(**CALL, **dict.fromkeys(NOT_ARGUMENTS, empty))
+    assert json.loads(provider.requests[-1].body).keys() == {"model", "messages"}
+
+
 # The rest of LiteLLM's class.
 
 

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 _OWN_PRICE_FIELDS: Final = ("input_cost_per_token", "output_cost_per_token")
 _MOST_TOKENS: Final = 10**9
+_NOT_HERE: Final = {
+    "api_version": "the provider's own version is used",
+    "extra_headers": "headers of your own are not sent",
+    "headers": "headers of your own are not sent",
+    "max_budget": "set outlay.max_budget, or give a user a budget with BudgetManager.create_budget",
+    "model_list": "name one model",
+    "organization": "the account is that of api_key",
+    "request_timeout": "pass timeout",
+}
+"""Arguments of LiteLLM's completion that are no field of a request, and what to do instead."""
 
 
 class Guarding(Protocol):
@@ -242,6 +252,7 @@ def _call(
     timeouts, tags = _timeouts(options.pop("timeout", None)), _tags(options.pop("tags", None))
     if user is not None and budget_manager is None:
         body["user"] = user_name(user)
+    _drop_not_here(options)
     options = {**_extra_body(options.pop("extra_body", None)), **options}
     body = {"model": model, **body, **without_litellm_fields(options, endpoint)}
     of_process = PROCESS_BUDGET.guard()
@@ -327,6 +338,17 @@ def _guard_of(user: str | int | None, budget_manager: Guarding) -> Guard:
     if not callable(getattr(budget_manager, "guard", None)):
         raise InvalidValueError(f"budget_manager must be a BudgetManager, not {budget_manager!r}")
     return budget_manager.guard(user)
+
+
+def _drop_not_here(options: dict[str, Any]) -> None:
+    """Take out LiteLLM's arguments that are none here, where they ask for nothing.
+
+    Raises:
+        InvalidValueError: one asks for something; the message says what to do instead.
+    """
+    for name, remedy in _NOT_HERE.items():
+        if options.pop(name, None):
+            raise InvalidValueError(f"{name} is not an argument here: {remedy}")
 
 
 def _extra_body(extra: object) -> Mapping[str, Any]:
