@@ -88,7 +88,12 @@ class Call:
             PriceUnknownError, CostUnboundedError: a budget applies and there is no bound; nothing was sent.
             ProviderError: the provider failed; voided if it cannot have billed, else still held.
         """
-        plan, body = self._plan, await self._admit()
+        body = await self._admit()
+        with self._held.while_called():
+            return await self._ask(body)
+
+    async def _ask(self, body: Mapping[str, Any]) -> Answer:
+        plan = self._plan
         try:
             self.is_sent = True
             reply = await ask(TRANSPORT, plan.target, plan.endpoint, body, timeouts=plan.timeouts)
@@ -110,7 +115,14 @@ class Call:
         Raises:
             As `answer`; a stream that broke off is still held.
         """
-        plan, body = self._plan, await self._admit()
+        body = await self._admit()
+        with self._held.while_called():
+            await self._read(body, opened, deliver)
+
+    async def _read(
+        self, body: Mapping[str, Any], opened: Callable[[], None], deliver: Callable[[Answer], None]
+    ) -> None:
+        plan = self._plan
         call: StreamedCall | None = None
         undelivered: Exception | None = None
         try:

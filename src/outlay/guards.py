@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from outlay.domain.commands import Amount, Reserve, Settle, Void
+from outlay.domain.commands import Amount, FreeSlot, Reserve, Settle, Void
 from outlay.domain.entries import Source, VoidReason
 from outlay.domain.outcomes import Reserved
 from outlay.errors import BudgetExceededError, LedgerError, OutlayError
@@ -66,6 +67,7 @@ class Held:
         self._guards = guards
         self._is_strict = is_strict
         self._ids: list[tuple[Guard, str]] = []
+        self._ended: set[str] = set()
         self.output_cap: int | None = None
         self.is_limited = False
 
@@ -161,9 +163,28 @@ class Held:
             await self._end(guard, Void(guard.project, id, reason))
         self._ids.clear()
 
+    @contextmanager
+    def while_called(self) -> Iterator[None]:
+        """The call is over at the end of the block: what did not end stays held, but for its slots."""
+        try:
+            yield
+        finally:
+            self.free_slots()
+
+    def free_slots(self) -> None:
+        """Give back the slots of what did not end; whoever waits for one may have it."""
+        for guard, id in self._ids:
+            if id in self._ended:
+                continue
+            try:
+                guard.ledger.submit(FreeSlot(guard.project, id))
+            except OutlayError as error:  # how the call ended is what its caller must hear
+                log.warning("could not free the slot of %s (it ends with the hold): %s", id, error)
+
     async def _end(self, guard: Guard, command: Settle | Void) -> None:
         try:
             await guard.ledger.execute_async(command)
+            self._ended.add(command.id)
         except OutlayError as error:  # the provider answered: what the caller gets must not depend on this
             if self._is_strict:
                 raise

@@ -123,6 +123,7 @@ class UserReservation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._state == "held":
+            self._held.free_slots()
             log.warning(
                 "a reservation was neither settled nor voided: it stays held, then is presumed spent (%s s)",
                 self._hold_seconds,

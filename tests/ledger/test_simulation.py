@@ -19,7 +19,7 @@ EVENTS = (
     *("repeat", "other content", "bill above the bound"),
     *("Reserve reserved", "Reserve refused", "Settle posted", "Void posted", "Increase increased"),
     *("Record posted", "Grant posted", "Reset posted", "Reverse posted", "PutBudget put", "PutAccount put"),
-    "FreeSlots freed",
+    *("FreeSlots freed", "FreeSlot freed"),
 )
 
 

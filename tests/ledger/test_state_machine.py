@@ -16,6 +16,7 @@ from outlay.domain.accounts import Account
 from outlay.domain.commands import (
     Amount,
     Command,
+    FreeSlot,
     FreeSlots,
     Grant,
     Increase,
@@ -121,6 +122,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(holder=HOLDERS)
     def free_slots(self, holder: str) -> None:
         self.do(FreeSlots(PROJECT, holder))
+
+    @rule(target=commands, id=ids)
+    def free_slot(self, id: str) -> Command:
+        return self.do(FreeSlot(PROJECT, id))
 
     @rule(models=st.sampled_from([(), ("gpt",)]))
     def change_the_slots(self, models: tuple[str, ...]) -> None:

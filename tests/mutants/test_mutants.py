@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from outlay.domain import decide, resolve
+from outlay.domain import decide, resolve, slots
 from outlay.domain.budgets import Period, PeriodKey
 from outlay.domain.commands import Settle
 from outlay.domain.decide import Decision
@@ -315,6 +315,28 @@ def a_new_rule_forgets_what_was_spent(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(memory, "spent", lambda entry, unit: 0)
 
 
+def a_freed_slot_takes_the_money_along(patch: pytest.MonkeyPatch) -> None:
+    original = slots.decide_free
+
+    def decide_free(reservation: Reservation, periods: Any) -> Decision:
+        decision = original(reservation, periods)
+        _, changed = resolve._move(reservation.holds, {"usd": 0, "tokens": 0, "requests": 0}, periods)
+        freed = decision.reservation
+        assert freed is not None
+        return decision._replace(periods=changed, reservation=freed._replace(holds=()))
+
+    patch.setattr(books, "decide_free", decide_free)
+
+
+def a_slot_is_given_back_again_when_the_reservation_ends(patch: pytest.MonkeyPatch) -> None:
+    original = slots.decide_free
+
+    def decide_free(reservation: Reservation, periods: Any) -> Decision:
+        return original(reservation, periods)._replace(reservation=reservation)
+
+    patch.setattr(books, "decide_free", decide_free)
+
+
 def another_nodes_writes_go_unnoticed(patch: pytest.MonkeyPatch) -> None:
     original: Any = Books._forget_state
     patch.setattr(
@@ -341,8 +363,10 @@ MUTANTS: dict[Patch, int] = {
     expiry_releases: 5,
     a_void_counts_as_never_sent: 5,
     a_late_settle_is_dropped: 5,
+    a_freed_slot_takes_the_money_along: 5,
     a_failed_transaction_stays_half_done: 6,
     counters_are_clamped: 7,
+    a_slot_is_given_back_again_when_the_reservation_ends: 7,
     a_settle_posts_to_the_newest_period: 8,
     windows_follow_a_clock_that_is_set_back: 9,
     a_forward_jump_is_believed_at_once: 9,

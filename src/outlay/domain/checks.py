@@ -10,6 +10,7 @@ from outlay.domain.accounts import check_account_id, check_detail, check_name
 from outlay.domain.budgets import MAX_CHARGE, UNITS, check_amount
 from outlay.domain.commands import (
     Command,
+    FreeSlot,
     FreeSlots,
     Grant,
     Increase,
@@ -39,6 +40,8 @@ def check_command(command: Command) -> None:
         _check_reserve(command)
     elif isinstance(command, Settle | Record):
         _check_charge(command)
+    elif isinstance(command, FreeSlot):
+        _check_id(command.project, command.id)
     elif isinstance(command, Void):
         _check_id(command.project, command.id)
         _check_among(command.reason, VOID_REASONS, "reason")

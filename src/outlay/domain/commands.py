@@ -186,6 +186,17 @@ class FreeSlots:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeSlot:
+    """Give back what one pending reservation holds of concurrency budgets: its call is over.
+
+    What else it holds stays held. One that ended, or was freed before, holds no slot: nothing changes.
+    """
+
+    project: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConfirmClock:
     """An operator says that the wall clock is right after a jump."""
 
@@ -205,5 +216,6 @@ Command = (
     | PutBudget
     | RemoveBudget
     | FreeSlots
+    | FreeSlot
     | ConfirmClock
 )

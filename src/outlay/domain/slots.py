@@ -1,4 +1,4 @@
-"""The slots of an instance that is gone: what its reservations hold of concurrency budgets is given back.
+"""Slots: what reservations hold of concurrency budgets is given back when their calls are over.
 
 Pure, as decide.py.
 """

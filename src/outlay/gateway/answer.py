@@ -59,7 +59,7 @@ async def pass_on(exchange: Exchange, piece: Piece, reading: Reading) -> None:
     """Send the events of one piece on, as they came, but for a usage that only the gateway asked for."""
     if not exchange.first_chunk_at:
         _note_first_chunk(exchange)
-    if exchange.is_client_gone:
+    if exchange.is_client_gone and exchange.delivered is None:  # a repeat is answered with all of it
         return
     events = piece.events
     if len(events) == 1 and (document := events[0].document) is not None and not document.get("usage"):
@@ -74,9 +74,25 @@ async def pass_on(exchange: Exchange, piece: Piece, reading: Reading) -> None:
         await _deliver(exchange, data)
 
 
+def hold_back(exchange: Exchange, piece: Piece, reading: Reading) -> None:
+    """Keep the piece with the end mark until `let_go`."""
+    if not exchange.first_chunk_at:
+        _note_first_chunk(exchange)
+    exchange.reading = reading
+    exchange.held_back.append(piece)
+
+
+async def let_go(exchange: Exchange) -> None:
+    """Send on what was held back until the end."""
+    held, exchange.held_back = exchange.held_back, []
+    for piece in held:
+        assert exchange.reading is not None  # noqa: S101 # `hold_back` set it
+        await pass_on(exchange, piece, exchange.reading)
+
+
 async def end_stream(exchange: Exchange) -> None:
-    """End a stream: its cost as a comment, which clients pass over."""
-    await _look_for_client(exchange)
+    """End a stream: its last events, and its cost as a comment, which clients pass over."""
+    await let_go(exchange)
     charge = exchange.charge
     if charge is not None and charge.nanos is not None and not exchange.is_plain:
         await _deliver(exchange, f": x-outlay-cost: {usd_text(charge.nanos)}\n\n".encode())
@@ -97,6 +113,7 @@ async def refuse(exchange: Exchange, error: OutlayError | Failure) -> None:
     is_anthropic = exchange.endpoint == "messages"
     document = anthropic_document(failure, exchange.request_id) if is_anthropic else failure.document
     if exchange.status:
+        await let_go(exchange)
         if exchange.reading is not None and exchange.reading.error is not None:
             await _deliver(exchange, b"", is_last=True)  # the provider's own error event was passed on
             return
@@ -111,7 +128,7 @@ async def refuse(exchange: Exchange, error: OutlayError | Failure) -> None:
     await _send_whole(exchange, failure.status, headers, _encode(document))
 
 
-async def _look_for_client(exchange: Exchange) -> None:
+async def look_for_client(exchange: Exchange) -> None:
     """Note whether the caller hung up meanwhile: what is sent to one who did is dropped without a word."""
     hearing = asyncio.ensure_future(exchange.receive())
     await asyncio.sleep(0)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from time import monotonic
 from typing import Any, Literal
 
 from outlay.charging import Charge
-from outlay.domain.outcomes import Reserved
+from outlay.domain.outcomes import Outcome, Reserved
 from outlay.gateway.idempotency import Claimed, Recording
 from outlay.gateway.principal import Principal
-from outlay.gateway.services import Services
+from outlay.gateway.services import Ending, Services
 from outlay.pricing.caps import Endpoint
 from outlay.pricing.estimate import Estimate
 from outlay.pricing.price import Price
+from outlay.providers.call import Piece
 from outlay.providers.transport import Timeouts
 from outlay.providers.wires import Reading
 from outlay.routing.deployments import Deployment, ModelGroup
@@ -42,10 +44,12 @@ class Exchange:
         "delivered",
         "deployment",
         "digest",
+        "ending",
         "endpoint",
         "first_chunk_at",
         "group",
         "headers",
+        "held_back",
         "hold_micros",
         "is_client_gone",
         "is_cost_asked",
@@ -130,7 +134,9 @@ class Exchange:
         # meter
         self.reading: Reading | None = None
         self.charge: Charge | None = None
-        # answer
+        # answer, settle
+        self.held_back: list[Piece] = []
+        self.ending: tuple[Ending, asyncio.Future[Outcome]] | None = None
         self.status = 0
         self.is_client_gone = False
         self.is_plain = False

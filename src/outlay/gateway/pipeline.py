@@ -11,7 +11,7 @@ from typing import Final
 
 from outlay.errors import OutlayError
 from outlay.gateway import idempotency
-from outlay.gateway.answer import answer, end_stream, refuse, replay
+from outlay.gateway.answer import answer, end_stream, look_for_client, refuse, replay
 from outlay.gateway.authenticate import authenticate
 from outlay.gateway.entitle import entitle
 from outlay.gateway.estimate import estimate
@@ -24,7 +24,7 @@ from outlay.gateway.reserve import reserve
 from outlay.gateway.room import check_room
 from outlay.gateway.route import route
 from outlay.gateway.send import send, send_stream
-from outlay.gateway.settle import settle, void
+from outlay.gateway.settle import begin_free, begin_settle, ended, void
 from outlay.gateway.telling import tell, turn_away
 
 LONG_SECONDS: Final = 1.0
@@ -79,24 +79,22 @@ async def _carry_out(exchange: Exchange) -> None:
         raise
     finally:
         tell(exchange, told)
+        await ended(exchange)
 
 
 async def _whole(exchange: Exchange) -> None:
     reply = await send(exchange)
     meter(exchange)
-    try:
-        await answer(exchange, reply)
-    finally:
-        await settle(exchange)
+    begin_settle(exchange, reply.status)
+    await answer(exchange, reply)
 
 
 async def _stream(exchange: Exchange) -> None:
     await send_stream(exchange)
     meter(exchange)
-    try:
-        await end_stream(exchange)
-    finally:
-        await settle(exchange)
+    await look_for_client(exchange)
+    begin_settle(exchange, exchange.status)
+    await end_stream(exchange)
 
 
 def _if_still_known(exchange: Exchange, error: OutlayError) -> OutlayError:
@@ -111,8 +109,13 @@ def _if_still_known(exchange: Exchange, error: OutlayError) -> OutlayError:
 
 
 async def _give_up(exchange: Exchange, error: BaseException) -> None:
-    """Give back what is held for a request that never left; its Idempotency-Key is free again."""
+    """Give back what is held for a request that never left, else the slot of a call that is over.
+
+    The Idempotency-Key of one that never left is free again.
+    """
     if exchange.state == "unsent":
         if exchange.reserved is not None:
             await void(exchange, "never_sent", error)
         idempotency.release(exchange)
+    elif exchange.state == "sent":  # its connection is closed; what it cost is not known
+        begin_free(exchange)

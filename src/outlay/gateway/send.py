@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
+from typing import Final
 
 from outlay.charging import is_no_answer, is_told
 from outlay.errors import InvalidValueError, LedgerUnavailableError, ProviderConnectionError, ProviderError
 from outlay.gateway import answer
 from outlay.gateway.exchange import Exchange
+from outlay.gateway.failures import failure_of
 from outlay.gateway.meter import meter
-from outlay.gateway.settle import fail, settle
+from outlay.gateway.settle import begin_settle, fail
 from outlay.providers.call import Reply, StreamedCall, ask
 from outlay.providers.wires import Reading
+
+_LINGER_SECONDS: Final = 0.2
+"""How long a stream may go on after its end mark before that is passed on."""
 
 
 async def send(exchange: Exchange) -> Reply:
@@ -58,7 +64,11 @@ async def send_stream(exchange: Exchange) -> None:
         async with call:
             await answer.start_stream(exchange, call.headers)
             async for piece in call:
-                await answer.pass_on(exchange, piece, call.reading)
+                if call.reading.is_final:
+                    answer.hold_back(exchange, piece, call.reading)
+                    await _read_on(exchange, call)
+                else:
+                    await answer.pass_on(exchange, piece, call.reading)
     except (ProviderError, InvalidValueError) as error:
         if call is None or not is_told(call.reading):
             exchange.reading = None if call is None else call.reading
@@ -66,6 +76,21 @@ async def send_stream(exchange: Exchange) -> None:
             raise
     exchange.reading = call.reading
     await _arrived(exchange, _failure(exchange), is_over=True)
+
+
+async def _read_on(exchange: Exchange, call: StreamedCall) -> None:
+    """Read what follows the end mark, which is held back until the charge is queued.
+
+    A provider that keeps its connection open keeps no caller waiting: then the mark is passed on at once.
+    """
+    try:
+        async with asyncio.timeout(_LINGER_SECONDS):
+            async for piece in call:
+                exchange.held_back.append(piece)
+    except TimeoutError:
+        await answer.let_go(exchange)
+        async for piece in call:
+            await answer.pass_on(exchange, piece, call.reading)
 
 
 def _failure(exchange: Exchange) -> ProviderError | None:
@@ -107,5 +132,5 @@ async def _arrived(
     if exchange.reading is None or not exchange.reading.has_usable_usage:
         exchange.reading = exchange.reading or Reading()
         meter(exchange)
-        await settle(exchange)
+        begin_settle(exchange, exchange.status or failure_of(error).status)
         raise error

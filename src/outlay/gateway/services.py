@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from outlay.domain.commands import Settle, Void
+from outlay.domain.commands import FreeSlot, Settle, Void
 from outlay.gateway.config import Config
 from outlay.gateway.idempotency import Replays
 from outlay.gateway.keyring import Keyring
@@ -21,6 +21,9 @@ from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
 from outlay.pricing.book import PriceBook
 from outlay.providers.transport import Transport
+
+Ending = Settle | Void | FreeSlot
+"""A command that ends a call, or says that it is over."""
 
 
 @dataclass(slots=True)
@@ -36,7 +39,7 @@ class Services:
     metrics: Metrics
     running: Running
     instance: str = ""
-    unsettled: deque[Settle | Void] = field(default_factory=lambda: deque(maxlen=10_000))
+    unsettled: deque[Ending] = field(default_factory=lambda: deque(maxlen=10_000))
     request_log: RequestLog = field(default_factory=lambda: RequestLog(sys.stderr))
     replays: Replays = field(default_factory=Replays)
     new_id: Callable[[], str] = new_id

@@ -15,6 +15,7 @@ from outlay.domain.accounts import Account
 from outlay.domain.budgets import Budget, Period, PeriodKey
 from outlay.domain.commands import (
     Command,
+    FreeSlot,
     FreeSlots,
     Grant,
     Increase,
@@ -124,7 +125,7 @@ class Books:
         entries: set[Ref] = set()
         completions: set[Ref] = set()
         for command in commands:
-            if isinstance(command, Settle | Void):
+            if isinstance(command, Settle | Void | FreeSlot):
                 ends.add(Ref(command.project, command.id))
             elif isinstance(command, Increase):
                 ends.add(Ref(command.project, command.reservation_id))
@@ -166,6 +167,8 @@ class Books:
             decision = self._adjust(command, mark)
         elif isinstance(command, Reverse):
             decision = self._reverse(command, mark)
+        elif isinstance(command, FreeSlot):
+            decision = self._free_slot(command)
         elif isinstance(command, FreeSlots):
             return self._free_slots(command)
         else:
@@ -282,6 +285,12 @@ class Books:
         """An entry with the id of a pending reservation would keep that from ending."""
         if ref in self._pending:
             raise IdempotencyConflictError(f"the id {ref.id!r} is a pending reservation's: use a new id")
+
+    def _free_slot(self, command: FreeSlot) -> Decision:
+        pending = self._pending.get(Ref(command.project, command.id))
+        if pending is None or not has_slots(pending):
+            return Decision(Freed(0))
+        return decide_free(pending, self._periods)
 
     def _free_slots(self, command: FreeSlots) -> Freed:
         """The store finds the holder's reservations, so what was decided before is written first."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from functools import partial
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from outlay.domain.checks import check_command
 from outlay.domain.commands import Command, Reserve
 from outlay.domain.outcomes import Outcome, Refusal, Reserved
-from outlay.errors import LedgerUnavailableError
+from outlay.errors import LedgerError, LedgerUnavailableError, StoreError
 from outlay.ledger.forking import outlive_forks
 from outlay.ledger.refusals import refusal_error, stale_error
 from outlay.ledger.store import Reader, Store
 from outlay.ledger.watch import Watch
 from outlay.ledger.writer import MAX_BATCH, MAX_QUEUE, Job, LedgerWriter
+
+if TYPE_CHECKING:
+    import asyncio
 
 ANSWER_SECONDS: Final = 30.0
 """How long a caller waits for the writer before it hears that the ledger is unavailable."""
@@ -86,6 +90,36 @@ class Ledger:
             raise
         finally:
             self._watch.remove(loop, future)
+
+    def enqueue(self, command: Command | None, *, is_unawaited: bool = False) -> asyncio.Future[Outcome]:
+        """Queue a command from an event loop; its place in the order is taken when this returns.
+
+        It is durable once the future is done, which must be awaited. None for what only waits its turn.
+        """
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = loop.create_future()
+        self._submit(Job(command, future=future), is_unawaited=is_unawaited)
+        self._watch.add(loop, future, self.answer_seconds)
+        future.add_done_callback(partial(self._watch.remove, loop))
+        return future
+
+    async def catch_up(self, seconds: float) -> bool:
+        """Wait until what was queued before in this process is committed: a read then sees it.
+
+        False if that takes longer than these seconds, or the database fails: what was queued stays queued.
+        """
+        import asyncio
+
+        if not self.writer.has_work:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self.enqueue(None)
+        except (TimeoutError, LedgerError, StoreError):
+            return False
+        return True
 
     def submit(self, command: Command) -> None:
         """Queue a command and do not wait for it: for what must not be lost where nobody can wait."""

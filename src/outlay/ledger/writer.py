@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from outlay.domain.commands import Command, Reserve, Settle, Void
+from outlay.domain.commands import Command, FreeSlot, Reserve, Settle, Void
 from outlay.domain.outcomes import Outcome, Refusal, Reserved
 from outlay.errors import LedgerBusyError, LedgerUnavailableError, OutlayError
 from outlay.ledger.books import Books
@@ -33,6 +33,9 @@ UNAWAITED_SECONDS: Final = 0.005
 """How long a command that nobody waits for waits for others."""
 IDLE_SECONDS: Final = 10.0
 """How long the thread waits for work before it ends: a ledger that was dropped must leave none behind."""
+
+
+_MAKES_ROOM: Final = Settle | Void | FreeSlot
 
 
 class Job:
@@ -95,6 +98,12 @@ class LedgerWriter:
         """How many commands wait to be taken."""
         return len(self._queue)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a command is queued or under way."""
+        with self._bell:
+            return bool(self._queue) or not (self._is_idle or self._thread is None)
+
     def submit(self, job: Job, *, is_unawaited: bool = False) -> None:
         """Queue a command. What ends a reservation is always taken: it makes room.
 
@@ -104,7 +113,7 @@ class LedgerWriter:
             LedgerBusyError: the queue is full; nothing was written.
         """
         with self._bell:
-            if len(self._queue) >= self._max_queue and not isinstance(job.command, Settle | Void):
+            if len(self._queue) >= self._max_queue and not isinstance(job.command, _MAKES_ROOM):
                 raise LedgerBusyError(
                     f"the ledger's queue is full ({self._max_queue} commands): try again shortly"
                 )

@@ -13,6 +13,7 @@ from typing import Any
 from outlay.domain.budgets import Budget
 from outlay.domain.commands import (
     Command,
+    FreeSlot,
     FreeSlots,
     Grant,
     Increase,
@@ -454,16 +455,22 @@ class Model:
     def _freeslots(self, command: FreeSlots, _now: int) -> Digest:
         count = 0
         for (project, _), pending in self.pending.items():
-            if project != command.project or pending.command.holder != command.holder:
-                continue
-            self.freed += not pending.is_freed
-            pending.is_freed = True
-            slots = [held for held in pending.holds if held[0].budget.unit == "concurrency"]
-            for held in slots:
-                held[1].reserved -= held[2]
-                pending.holds.remove(held)
-            count += any(amount for _, _, amount in slots)
+            if project == command.project and pending.command.holder == command.holder:
+                count += self._free(pending)
         return ("freed", count)
+
+    def _freeslot(self, command: FreeSlot, _now: int) -> Digest:
+        pending = self.pending.get((command.project, command.id))
+        return ("freed", 0 if pending is None else int(self._free(pending)))
+
+    def _free(self, pending: Pending) -> bool:
+        self.freed += not pending.is_freed
+        pending.is_freed = True
+        slots = [held for held in pending.holds if held[0].budget.unit == "concurrency"]
+        for held in slots:
+            held[1].reserved -= held[2]
+            pending.holds.remove(held)
+        return any(amount for _, _, amount in slots)
 
     def _confirmclock(self, _command: Command, _now: int) -> Digest:
         return ("put", True)

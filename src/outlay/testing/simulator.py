@@ -26,6 +26,7 @@ from outlay.domain.commands import (
     Amount,
     Command,
     ConfirmClock,
+    FreeSlot,
     FreeSlots,
     Grant,
     Increase,
@@ -322,8 +323,10 @@ class World:
             return Reverse(project, id.partition("#")[0], "sim")
         if dice < 0.77:
             return Settle(project, f"never {self._new_id(project)}", 1, 1)
-        if dice < 0.8:
+        if dice < 0.785:
             return FreeSlots(project, self.random.choice(HOLDERS))
+        if dice < 0.8 and self.calls:
+            return FreeSlot(*self.random.choice(list(self.calls)[-20:]))
         if dice < 0.83 and self.jump is not None:
             return ConfirmClock("sim")
         return self._new_reserve()
@@ -480,7 +483,9 @@ class World:
             self.todo.append(Settle(reserve.project, reserve.id, None, 0))  # served, but at an unknown cost
             return
         else:
-            return  # the connection was lost, or the caller died
+            if dice < 0.93:  # the connection was lost: the call is over, and nobody knows what it cost
+                self.todo.append(FreeSlot(reserve.project, reserve.id))
+            return  # or the caller died
         key = f"c{random.randrange(30)}" if random.random() < 0.2 else None
         counted = random.randint(0, bound["tokens"])
         self.todo.append(

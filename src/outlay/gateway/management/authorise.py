@@ -26,6 +26,9 @@ from outlay.gateway.single_headers import refusal_of_doubled
 _ALL_MANAGEMENT: Final = frozenset({"management_routes"})
 """LiteLLM's name for whatever manages."""
 
+BARRIER_SECONDS: Final = 1.0
+"""How long a request waits for what this process has still to write, so that it sees what was charged."""
+
 log = logging.getLogger("outlay")
 
 
@@ -76,6 +79,7 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             await run_in_threadpool(authorise, request, self.path)
             _check_query(request, known)
+            await catalogue_of(request).ledger.catch_up(BARRIER_SECONDS)
             answer = await handle(request if self.body_field is None else await with_json(request))
             if request.method != "GET":
                 fields = {"route": self.path, "by": by(request.state.principal), "status": answer.status_code}

@@ -7,10 +7,10 @@ from itertools import product
 from typing import Any
 
 from outlay.domain.budgets import MODES, Unit
-from outlay.domain.commands import Amount, Increase, PutBudget, RemoveBudget, Void
-from outlay.domain.outcomes import Refusal, Reserved, Stale
+from outlay.domain.commands import Amount, FreeSlot, Increase, PutBudget, RemoveBudget, Void
+from outlay.domain.outcomes import Freed, Refusal, Reserved, Stale
 from outlay.domain.windows import to_micros
-from outlay.testing.conformance.base import PROJECT, Bench, a_budget, a_reserve, a_settle
+from outlay.testing.conformance.base import ANN, PROJECT, Bench, a_budget, a_reserve, a_settle
 
 
 class Admission(Bench):
@@ -145,6 +145,50 @@ class Admission(Bench):
         self.clock.advance(601)
         self.ledger.sweep()
         assert self.counters() == (0, 0)
+
+    def test_a_call_that_is_over_gives_its_slot_back_on_all_accounts_and_keeps_its_money(self) -> None:
+        self.put_account(ANN, parent="team:red")
+        for account in (ANN, "team:red", "deployment:x"):
+            self.put_budget(1, "concurrency", id=f"{account}/slots", account=account)
+        self.put_budget(100)
+        self.put_budget(5, "requests", id="q")
+        self.put_budget(9, "tokens", id="t")
+        self.admit("r1", 40, attempt_accounts=("deployment:x",))
+        assert self.refuse("r2", attempt_accounts=("deployment:x",)).can_wait
+        assert self.do(FreeSlot(PROJECT, "r1"), Freed).reservations == 1
+        assert [self.counters(f"{each}/slots") for each in (ANN, "team:red", "deployment:x")] == [(0, 0)] * 3
+        assert (self.counters(), self.counters("q"), self.counters("t")) == ((40, 0), (1, 0), (1, 0))
+        self.admit("r2", attempt_accounts=("deployment:x",))
+        self.clock.advance(601)
+        self.ledger.sweep()
+        assert (self.counters(), self.counters("q")) == ((0, 50), (0, 2))
+
+    def test_a_slot_is_given_back_once_and_only_by_its_own_reservation(self) -> None:
+        self.put_budget(2, "concurrency")
+        self.admit("r1")
+        self.admit("r2")
+        assert self.do(FreeSlot(PROJECT, "r1"), Freed).reservations == 1
+        self.reopen()
+        assert self.do(FreeSlot(PROJECT, "r1"), Freed).reservations == 0
+        assert self.counters() == (1, 0)
+        self.settle("r1", 5)
+        assert self.do(FreeSlot(PROJECT, "r1"), Freed).reservations == 0
+        assert self.do(FreeSlot(PROJECT, "never"), Freed).reservations == 0
+        assert self.do(FreeSlot("q", "r2"), Freed).reservations == 0
+        assert self.counters() == (1, 0)
+
+    def test_a_budget_made_later_does_not_count_a_slot_that_was_given_back(self) -> None:
+        self.admit("r1")
+        self.admit("r2")
+        self.do(FreeSlot(PROJECT, "r1"), Freed)
+        self.put_budget(5, "concurrency")
+        assert self.counters() == (1, 0)
+
+    def test_a_slot_is_given_back_in_the_batch_that_took_it(self) -> None:
+        self.put_budget(1, "concurrency")
+        answers = self.ledger.batch(a_reserve("r1"), FreeSlot(PROJECT, "r1"), a_reserve("r2"))
+        assert [type(each) for each in answers] == [Reserved, Freed, Reserved]
+        assert self.counters() == (1, 0)
 
     def test_filters_narrow_a_budget_to_models_and_providers(self) -> None:
         self.put_budget(10, id="m", models=("gpt", "claude"))
