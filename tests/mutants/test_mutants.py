@@ -71,6 +71,15 @@ def only_the_first_budget_is_asked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_lines", lines)
 
 
+def a_bound_that_nobody_proved_passes(patch: pytest.MonkeyPatch) -> None:
+    original = decide._lacks_bound
+    patch.setattr(
+        decide,
+        "_lacks_bound",
+        lambda command, budget: original(replace(command, unproven_reason=None), budget),
+    )
+
+
 def an_increase_is_not_checked(patch: pytest.MonkeyPatch) -> None:
     original = decide.decide_increase
 
@@ -349,6 +358,7 @@ MUTANTS: dict[Patch, int] = {
     a_limit_admits_one_too_many: 1,
     crossing_ignores_what_is_reserved: 1,
     only_the_first_budget_is_asked: 1,
+    a_bound_that_nobody_proved_passes: 1,
     an_increase_is_not_checked: 1,
     another_nodes_writes_go_unnoticed: 1,
     a_new_rule_forgets_what_is_held: 1,

@@ -161,10 +161,13 @@ class Model:
         lines = []
         for rule in self._rules_of(command.project, accounts, command.provider, command.model):
             unit = rule.budget.unit
+            if _lacks_bound(command, rule.budget):
+                return ("refused", "cost_unbounded", None, 0, 0, 0, 0, False)
             fixed, each = command.amounts.get(unit, (1, 0) if unit in ("requests", "concurrency") else (0, 0))
             if unit == "requests" and command.attempt > 1:  # of one request, each further attempt is free
                 fixed = int(rule.budget.account in command.attempt_accounts)
-            if fixed or each:
+            is_unbounded = command.unbounded_reason is not None and unit in ("usd", "tokens")
+            if fixed or each or is_unbounded:
                 lines.append((rule, self.running(rule, now), fixed, each))
         cap = command.wanted_output_tokens
         if cap is not None:
@@ -574,6 +577,13 @@ def _fits(rule: Rule, slot: Slot, fixed: int, each: int, tokens: int, *, is_alon
     if rule.budget.mode == "crossing" and rule.budget.unit in ("usd", "tokens"):
         return room > 0
     return fixed + each * tokens <= room
+
+
+def _lacks_bound(command: Reserve, budget: Budget) -> bool:
+    refusing = {"hard"} if command.unproven_reason else set()
+    refusing |= {"hard", "crossing"} if command.unbounded_reason else set()
+    units = {"tokens"} if command.is_free else {"tokens", "usd"}
+    return budget.mode in refusing and budget.unit in units
 
 
 def _refusal(rule: Rule, slot: Slot, needed: int, *, can_wait: bool) -> Digest:

@@ -350,6 +350,9 @@ class World:
             model=model,
             price_version="v1",
             holder=random.choice(HOLDERS),
+            unbounded_reason="no n" if (dice := random.random()) < 0.03 else None,
+            unproven_reason="a new field" if 0.03 <= dice < 0.1 else None,
+            is_free=0.02 <= dice < 0.05,
         )
         self.calls[reserve.project, reserve.id] = Call(reserve)
         return reserve
