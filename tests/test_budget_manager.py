@@ -250,6 +250,7 @@ def test_a_hard_budget_admits_again_in_its_next_period(timed: Timed, provider: F
     manager = timed.manager
     manager.create_budget(1.5 * CALL_NANOS / 1e9, "alice", "daily", mode="hard")
     options: dict[str, Any] = {"user": "alice", "model": MODEL, "messages": HELLO, "max_tokens": 24}
+    options["service_tier"] = "default"
     manager.completion(**options)
     with pytest.raises(BudgetExceededError) as caught:
         manager.completion(**options)
@@ -458,7 +459,7 @@ def test_what_the_manager_called_is_not_charged_twice(
 def test_a_completion_is_charged_at_the_tier_it_was_served_in(manager: BudgetManager, door: str) -> None:
     priority = completion_of(model="gpt-5", service_tier="priority")
     _charge(manager, door, "gpt-5", priority)
-    cost = price_book().price("openai", "gpt-5", at=now_micros(), service_tier="priority")
+    cost = price_book().price("openai", "gpt-5", at=now_micros(), choices={"service_tier": "priority"})
     assert manager.get_current_cost("alice") * 1e9 == cost.cost(Usage.of(1_000, 100))
     assert cost.cost(Usage.of(1_000, 100)) > 1_000 * 1_250 + 100 * 10_000
 

@@ -257,7 +257,7 @@ def test_under_a_budget_the_cap_is_put_into_the_request(
 
 def test_a_hard_budget_puts_what_is_affordable(provider: FakeProvider, manager: BudgetManager) -> None:
     manager.create_budget(total_budget=0.0005, user="bob", mode="hard")
-    manager.completion(user="bob", model="gpt-4o", messages=HELLO)
+    manager.completion(user="bob", model="gpt-4o", messages=HELLO, service_tier="default")
     cap = sent(provider)["max_tokens"]
     assert provider.bill.input_tokens * 2_500 + cap * 10_000 <= 500_000
     assert 40 < cap < 50

@@ -21,7 +21,7 @@ CALL = (15 * 2_500 + 24 * 10_000) / 1e9
 
 
 def call(**options: Any) -> Any:
-    return outlay.completion(model="gpt-4o", messages=HELLO, **options)
+    return outlay.completion(model="gpt-4o", messages=HELLO, **{"service_tier": "default", **options})
 
 
 @pytest.mark.parametrize("off", [None, 0, 0.0])

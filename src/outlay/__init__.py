@@ -71,6 +71,7 @@ __all__ = [
     "completion",
     "current_cost",
     "default_max_tokens",
+    "default_max_tool_calls",
     "embedding",
     "estimate_method",
     "max_budget",
@@ -88,6 +89,9 @@ budget_wait_seconds: float = 30.0
 
 default_max_tokens: int = 16_384
 """The output cap of a call under a budget that states none itself."""
+
+default_max_tool_calls: int = 8
+"""How often a provider may search for a call under a budget that states no cap itself."""
 
 estimate_method: str = "auto"
 """How input is bounded: `auto` and `bytes` are proofs; `margin` (1.4 × o200k) holds less and is none."""

@@ -28,7 +28,9 @@ from outlay.errors import (
 from outlay.guards import SPARE_SECONDS, Guard, Held, Want
 from outlay.pricing.book import PriceBook
 from outlay.pricing.caps import Endpoint
+from outlay.pricing.dimensions import asked_of, is_dearer
 from outlay.pricing.estimate import Estimate, Method, estimate
+from outlay.pricing.hosted import DEFAULT_MAX_TOOL_CALLS, put_tool_calls
 from outlay.pricing.price import Price
 from outlay.pricing.request_fields import check_fields, unproven_reason
 from outlay.providers.call import StreamedCall, ask
@@ -63,6 +65,7 @@ class Plan:
     default_max_tokens: int = 16_384
     allowed_fields: frozenset[str] = frozenset()
     is_unknown_passed: bool = False
+    default_max_tool_calls: int = DEFAULT_MAX_TOOL_CALLS
     tags: tuple[str, ...] = ()
     count: Callable[[int], Awaitable[None]] | None = None
     """Told the cost in nanos, if it is known: for a process whose budget is off."""
@@ -162,6 +165,14 @@ class Call:
 
     async def _reserve(self, body: dict[str, Any], price: Price) -> None:
         plan, target, reason, unproven = self._plan, self._plan.target, None, None
+        asked = asked_of(body)
+        is_standard_tier_put = (
+            "service_tier" not in asked
+            and target.takes_standard_tier(plan.endpoint)
+            and is_dearer(price, "service_tier")
+        )
+        if is_standard_tier_put:
+            asked["service_tier"] = "default"
         try:
             self._estimate = estimate(
                 body,
@@ -173,6 +184,8 @@ class Call:
                 method=plan.method,
                 default_max_tokens=plan.default_max_tokens,
                 allowed_fields=plan.allowed_fields,
+                default_max_tool_calls=plan.default_max_tool_calls,
+                asked=asked,
             )
         except CostUnboundedError as error:
             reason = error.message
@@ -192,6 +205,10 @@ class Call:
                 price.is_declared_free,
             )
         )
+        if is_standard_tier_put and self._held.is_usd_limited:
+            body["service_tier"] = "default"
+        if bound is not None and bound.tool_calls is not None and self._held.is_limited:
+            put_tool_calls(body, bound.tool_calls, plan.endpoint)
         if bound is not None and bound.output_multiplier:
             put_cap(body, self._held.output_cap, plan.endpoint, target.cap_field(plan.endpoint))
 

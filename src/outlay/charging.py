@@ -16,12 +16,12 @@ from outlay.pricing.metering import ABSURD, WIDEST_WINDOW, Claim, Metered, Sourc
 from outlay.pricing.price import Price
 from outlay.pricing.reasoning import asks_to_hide, asks_to_reason, is_shown_by_nobody, thinks_by_itself
 from outlay.pricing.rounds import cost_of_claim
+from outlay.pricing.served import NOTHING_ASKED, served_price, with_searches
 from outlay.pricing.tokens import count_messages, count_text, vocabulary
 from outlay.pricing.usage import Usage
 from outlay.providers.bills import StatedCost, charged_nanos, stated_cost
 from outlay.providers.target import Target
 from outlay.providers.wires import Reading
-from outlay.spend import served_price
 
 
 class Charge(NamedTuple):
@@ -56,6 +56,7 @@ def charge_of(
     own: Mapping[str, Any] | None,
     price: Price | None,
     priced_as: tuple[str, str] | None = None,
+    asked: Mapping[str, str] = NOTHING_ASKED,
 ) -> Charge:
     """Say what an answer is charged. It never raises on what a provider sends.
 
@@ -70,14 +71,15 @@ def charge_of(
         own: the caller's or the deployment's own price fields; None for the book's.
         price: the standard price it was admitted with; None if it is not known.
         priced_as: the provider and the model whose price and vocabulary count; None for the target's.
+        asked: what was asked for beside the body, by dimension, such as a deployment's region.
     """
     provider, model = priced_as or (target.provider.id, target.model)
-    served = _served(book, provider, model, reading, at, own)
+    served = _served(book, provider, model, reading, at, own, body=body, asked=asked)
     if reading.is_unknown:
         metered = Metered(None, "presumed", True, reading.claim)
     else:
         metered = _metered(reading, body, target, provider, model, bound=bound, book=book, price=served)
-        metered = _raised(metered, bound)
+        metered = with_searches(_raised(metered, bound), body, model, served)
     priced, usage = _priced(metered, reading, book, provider, served, at)
     nanos, is_disputed, source = priced, metered.is_disputed, metered.source
     stated = stated_cost(reading, target.provider, target.base_url)
@@ -101,11 +103,21 @@ def charge_of(
 
 
 def _served(
-    book: PriceBook, provider: str, model: str, reading: Reading, at: int, own: Mapping[str, Any] | None
+    book: PriceBook,
+    provider: str,
+    model: str,
+    reading: Reading,
+    at: int,
+    own: Mapping[str, Any] | None,
+    *,
+    body: Mapping[str, Any],
+    asked: Mapping[str, str],
 ) -> Price | None:
     """The price of how it was served; None if there is none."""
     try:
-        return served_price(book, provider, model, reading.served, at=at, own=own or None)
+        return served_price(
+            book, provider, model, reading.served, at=at, body=body, asked=asked, own=own or None
+        )
     except PriceUnknownError:
         return None
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _OWN_PRICE_FIELDS: Final = ("input_cost_per_token", "output_cost_per_token")
 _MOST_TOKENS: Final = 10**9
+_MOST_TOOL_CALLS: Final = 1_000
 _NOT_HERE: Final = {
     "api_version": "the provider's own version is used",
     "extra_headers": "headers of your own are not sent",
@@ -270,6 +271,7 @@ def _call(
         default_max_tokens=default_max_tokens(),
         allowed_fields=allowed_request_fields(),
         is_unknown_passed=is_unknown_passed(),
+        default_max_tool_calls=default_max_tool_calls(),
         tags=tags,
         count=PROCESS_BUDGET.count if of_process is None else None,
     )
@@ -316,6 +318,21 @@ def is_unknown_passed() -> bool:
     if choice not in ("refuse", "pass"):
         raise InvalidValueError(f"outlay.unknown_request_fields must be refuse or pass, not {choice!r}")
     return choice == "pass"
+
+
+def default_max_tool_calls() -> int:
+    """`outlay.default_max_tool_calls` as it is now.
+
+    Raises:
+        InvalidValueError: it is no whole number from 1 to 1,000.
+    """
+    uses = outlay.default_max_tool_calls
+    if isinstance(uses, bool) or not isinstance(uses, int) or not 1 <= uses <= _MOST_TOOL_CALLS:
+        raise InvalidValueError(
+            f"outlay.default_max_tool_calls must be a whole number from 1 to {_MOST_TOOL_CALLS:,}, "
+            f"not {uses!r}"
+        )
+    return uses
 
 
 def estimate_method() -> Method:

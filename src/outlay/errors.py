@@ -136,9 +136,16 @@ class BudgetExceededError(OutlayError):
 
 
 class PriceUnknownError(OutlayError):
-    """A usd budget applies and the model has no price: the message says how to add one."""
+    """A usd budget applies and the model has no price: the message says how to add one.
+
+    `field` names the field of a stated price that is not counted, if that is why.
+    """
 
     code = "price_unknown"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class CostUnboundedError(OutlayError):

@@ -58,9 +58,9 @@ class Want:
 class Held:
     """The reservations of one call, one a guard, from `reserve` to `settle` or `void`.
 
-    `output_cap` is the granted number of output tokens, once it is reserved; `is_limited` says that a budget
-    that can refuse counts the call. With `is_strict` a ledger that
-    fails to settle or void raises, for who can repeat it; else it is logged.
+    `output_cap` is the granted number of output tokens, once it is reserved; `is_limited` says whether a
+    budget that can refuse counts the call, `is_usd_limited` whether one counts money. With `is_strict`
+    a ledger that fails to settle or void raises, for who can repeat it; else it is logged.
     """
 
     def __init__(self, guards: Sequence[Guard], *, is_strict: bool = False) -> None:
@@ -69,7 +69,7 @@ class Held:
         self._ids: list[tuple[Guard, str]] = []
         self._ended: set[str] = set()
         self.output_cap: int | None = None
-        self.is_limited = False
+        self.is_limited = self.is_usd_limited = False
 
     def __bool__(self) -> bool:
         return bool(self._guards)
@@ -91,6 +91,7 @@ class Held:
                 await self.void("never_sent")
                 raise
             cap = cap if reserved.output_cap is None else reserved.output_cap
+            self.is_usd_limited = self.is_usd_limited or reserved.is_usd_limited
             if clock.boot() - asked_at > want.hold_seconds * 1_000_000 / 2:
                 await self.void("never_sent")
                 raise LedgerError("the call stood still for too long after it was admitted: repeat it")
@@ -101,7 +102,7 @@ class Held:
         amounts = {"usd": Amount(0), "tokens": Amount(0)}
         if bound is not None:
             amounts["usd"] = Amount(bound.input_nanos, bound.nanos_per_output_token)
-            amounts["tokens"] = Amount(bound.token_bound(0), bound.output_multiplier)
+            amounts["tokens"] = Amount(bound.token_bound(0), bound.tokens_per_output_token)
         command = Reserve(
             guard.project,
             id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Final
+from typing import Any
 
 from outlay.answers import completion_key
 from outlay.domain.entries import Source
@@ -16,14 +16,13 @@ from outlay.pricing.metering import WIDEST_WINDOW, meter
 from outlay.pricing.names import is_priced_provider
 from outlay.pricing.price import Price
 from outlay.pricing.rounds import cost_of_claim
+from outlay.pricing.served import served_price
 from outlay.pricing.text import cost_of_text
 from outlay.pricing.usage import Usage
 from outlay.providers.bills import charged_nanos, stated_cost
 from outlay.providers.catalogue import Endpoint, provider_named
 from outlay.providers.target import split_model
 from outlay.providers.wires import WIRES
-
-_STANDARD_TIERS: Final = frozenset({"default", "standard", "auto"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +38,6 @@ class Spend:
     completion_key: str | None = None
     priced_nanos: int | None = None
     """Our own price of it, where its provider stated a bill."""
-
-
-def served_price(
-    book: PriceBook,
-    provider: str,
-    model: str,
-    served: Mapping[str, str],
-    *,
-    at: int,
-    own: Mapping[str, Any] | None = None,
-) -> Price:
-    """Give the price of how an answer says it was served; the standard one if it says nothing.
-
-    Raises:
-        PriceUnknownError: the model has no price, or none for that tier.
-    """
-    tier = served.get("service_tier")
-    special = None if tier in _STANDARD_TIERS else tier
-    return book.price(provider, model, at=at, service_tier=special, own=own)
 
 
 def spend_of_text(
@@ -106,14 +86,15 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
         raise InvalidValueError("completion_obj is nested too deeply") from None
     if reading.is_to_come:
         raise InvalidValueError("completion_obj is not finished: pass it when its answer has come")
-    price = served_price(book, provider, name, reading.served, at=at)
+    answers = max(1, reading.choices)
+    price = served_price(book, provider, name, reading.served, at=at, answers=answers)
     metered = meter(
         reading.claim,
         counted=None,
         has_text=reading.has_text,
         price=price,
         is_reasoning_beside=known is not None and known.quirks.is_reasoning_beside_output,
-        most_total=_widest(book, provider, name) * max(1, reading.choices),
+        most_total=_widest(book, provider, name) * answers,
     )
     if metered.usage is None:
         raise InvalidValueError(

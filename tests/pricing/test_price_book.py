@@ -14,6 +14,7 @@ from genai_prices.data_snapshot import DataSnapshot, get_snapshot, set_custom_sn
 
 from outlay.errors import InvalidValueError, PriceUnknownError
 from outlay.pricing.book import PriceBook, price_from_fields
+from outlay.pricing.dimensions import possible
 from outlay.pricing.names import PRICE_PROVIDERS, is_reasoning_model, price_provider
 from outlay.pricing.overrides import is_price_field
 from outlay.pricing.usage import Usage
@@ -135,10 +136,13 @@ def test_litellms_long_context_and_cache_fields_are_understood() -> None:
 
 
 def test_a_service_tier_of_an_own_price_is_used_where_asked() -> None:
-    fields = {**OWN, "input_cost_per_token_priority": 5e-6, "input_cost_per_token_batches": 1}
-    assert price_from_fields(fields, service_tier="priority").cost(Usage.of(1000, 0)) == 5_000_000
-    assert price_from_fields(fields).cost(Usage.of(1000, 0)) == 1_000_000
-    assert price_from_fields(fields).bound_rates(service_tier="auto").input == 5_000
+    fields = {**OWN, "input_cost_per_token_priority": 5e-6, "input_cost_per_token_batches": 1e-7}
+    price = price_from_fields(fields)
+    assert price.cost(Usage.of(1000, 0)) == 1_000_000
+    for tier, nanos in (("priority", 5_000_000), ("batch", 100_000)):
+        served = price_from_fields(fields, choices={"service_tier": tier})
+        assert served.cost(Usage.of(1000, 0)) == nanos
+    assert price.bound_rates(choices=possible({"service_tier": "auto"}, price, "local")).input == 5_000
 
 
 @pytest.mark.parametrize("value", [-1, -0.1, float("nan"), float("inf"), "NaN", "x", True, [], 1e9, "1e-99"])

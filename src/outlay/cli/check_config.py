@@ -42,9 +42,9 @@ def check_config(
     outlay check-config --config config.yaml --json
 
     JSON: {"file", "problems", "unknown", "notes", "models": [{model, id, provider, provider_model, base_url,
-    weight, price, allowed_request_fields}], "aliases": {alias: model}, "providers", "budgets": [{id, account,
-    unit, limit, window, mode, models, providers}], "request_fields": {allowed, unknown}, "has_master_key",
-    "database"}.
+    weight, price, price_notes, allowed_request_fields}], "aliases": {alias: model}, "providers", "budgets":
+    [{id, account, unit, limit, window, mode, models, providers}], "request_fields": {allowed, unknown},
+    "has_master_key", "database"}.
     """
     try:
         config = load(file, os.environ, database_url=database_of(context, database))
@@ -105,6 +105,7 @@ def _model(row: Row, target: Target | None, book: PriceBook) -> dict[str, Any]:
         "weight": row.weight,
         "price": _price(row, target, book),
         "allowed_request_fields": sorted(row.allowed_request_fields),
+        "price_notes": _price_notes(row, target),
     }
 
 
@@ -124,15 +125,36 @@ def _price(row: Row, target: Target | None, book: PriceBook) -> str | None:
 
     from outlay.providers.target import split_model
 
-    if row.own_price:
-        return "own"
     if target is None or "*" in row.model:
-        return None
+        return "own" if row.own_price else None
     provider, model = split_model(row.base_model) if row.base_model else (target.provider.id, target.model)
     try:
-        return book.price(provider, model, at=time_ns() // 1000).origin
+        price = book.price(provider, model, at=time_ns() // 1000, own=row.own_price or None)
     except PriceUnknownError:
         return "unknown"
+    return "own" if row.own_price else price.origin
+
+
+def _price_notes(row: Row, target: Target | None) -> list[str]:
+    """What an own price leaves out or cannot have, and what is done about it."""
+    from outlay.pricing.overrides import read_price
+    from outlay.pricing.stated import lacks_cache_writes
+
+    if not row.own_price:
+        return []
+    stated, notes = read_price(row.own_price, "price", is_strict=False), []
+    if stated.uncounted:
+        notes.append(
+            f"{', '.join(stated.uncounted)} is not counted, so its price is unknown: under a budget of USD "
+            "it is refused. Take it out if calls do not cost so."
+        )
+    if lacks_cache_writes(stated):
+        is_anthropic = target is not None and target.provider.wire == "anthropic"
+        what = (
+            "2 × input for an hour and 1.25 × for five minutes" if is_anthropic else "as much as other input"
+        )
+        notes.append(f"its own price states no cache writes (cache_creation_input_token_cost): {what}.")
+    return notes
 
 
 def _budget(budget: Budget) -> dict[str, Any]:
@@ -167,7 +189,11 @@ def _print(facts: dict[str, Any], config: Config) -> None:
             weight, price = f"{each['weight']:g}", each["price"]
             table.add_row(*map(cell, (each["model"], each["id"], leads_to, each["base_url"], weight, price)))
         print_table(table)
-        _print_unpriced([each["model"] for each in facts["models"] if each["price"] == "unknown"])
+        is_unpriced = [each for each in facts["models"] if each["price"] == "unknown"]
+        _print_unpriced([each["model"] for each in is_unpriced if not each["price_notes"]])
+        for each in facts["models"]:
+            for note in each["price_notes"]:
+                typer.echo(f"Price of {printable(each['model'])}: {printable(note)}")
     else:
         typer.echo(f"Providers of the environment: {', '.join(facts['providers']) or 'none has a key'}")
     for alias, model in facts["aliases"].items():

@@ -69,7 +69,7 @@ def decide_reserve(
     if refusals:
         return Decision(_refuse(command, refusals, lines, output_tokens))
     periods, holds, alerts, remaining, is_limited, first = [], [], [], None, False, None
-    disclosed = command.disclosed_accounts
+    disclosed, is_usd_limited = command.disclosed_accounts, False
     for budget, period, fixed, per_output_token, room in lines:
         needed = fixed + per_output_token * output_tokens
         key, starts_at, ends_at, granted, reserved, settled, overrun = period
@@ -80,6 +80,7 @@ def decide_reserve(
             alerts += crossed(budget, period, held)
         if budget.mode != "soft" and _is_metered(budget.unit):
             is_limited = True
+            is_usd_limited = is_usd_limited or budget.unit == "usd"
             if budget.unit == "usd" and (disclosed is None or budget.account in disclosed):
                 remaining = room - needed if remaining is None else min(remaining, room - needed)
                 if first is None and budget.account == command.accounts[0]:
@@ -115,6 +116,7 @@ def decide_reserve(
         is_limited=is_limited,
         first_budget=first,
         is_cap_disclosed=cap == command.wanted_output_tokens or not _is_bound_by_others(command, lines, cap),
+        is_usd_limited=is_usd_limited,
     )
     return Decision(outcome, periods, reservation)
 

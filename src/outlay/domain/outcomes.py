@@ -24,8 +24,9 @@ class Reserved(NamedTuple):
     `output_cap` is the granted number of output tokens per answer; `is_cap_disclosed` says that it tells of
     no budget but those of the disclosed accounts. `remaining_nanos` is what the tightest usd budget of those
     accounts has left after this hold, None without one. `is_limited` says that a budget that can refuse
-    counts its money or its tokens, so that the cap must be obeyed. `first_budget` has the settled nanos and
-    the limit of the first usd budget of the command's first account. A repeat says neither.
+    counts its money or its tokens, so that the cap must be obeyed, `is_usd_limited` that one counts money.
+    `first_budget` has the settled nanos and the limit of the first usd budget of the command's first account.
+    A repeat says none of these.
     """
 
     reservation_id: str
@@ -38,6 +39,7 @@ class Reserved(NamedTuple):
     is_limited: bool = False
     first_budget: tuple[int, int] | None = None
     is_cap_disclosed: bool = True
+    is_usd_limited: bool = False
 
 
 class Refusal(NamedTuple):

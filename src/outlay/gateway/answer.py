@@ -175,6 +175,8 @@ def _headers(exchange: Exchange, content_type: bytes, *, is_sent: bool = True) -
         ]
     if exchange.told_cap is not None:
         headers.append((b"x-outlay-max-tokens", b"%d" % exchange.told_cap))
+    if exchange.sent_tool_calls is not None:
+        headers.append((b"x-outlay-max-tool-calls", b"%d" % exchange.sent_tool_calls))
     return headers
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from outlay.domain.budgets import Budget
 from outlay.pricing.caps import DEFAULT_MAX_TOKENS
 from outlay.pricing.estimate import Method
+from outlay.pricing.hosted import DEFAULT_MAX_TOOL_CALLS
 from outlay.providers.transport import Timeouts
 from outlay.routing.deployments import Routes
 
@@ -55,6 +56,7 @@ class Config:
     default_max_tokens: int = DEFAULT_MAX_TOKENS
     allowed_request_fields: frozenset[str] = frozenset()
     unknown_request_fields: Literal["refuse", "pass"] = "refuse"
+    default_max_tool_calls: int = DEFAULT_MAX_TOOL_CALLS
     clamp: Literal["undeclared", "always"] = "undeclared"
     estimate: Method = "auto"
     budget_wait_seconds: float = 0.0

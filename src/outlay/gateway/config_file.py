@@ -155,6 +155,7 @@ def _own_settings(outlay: Section) -> dict[str, Any]:
         "default_max_tokens": outlay.take_whole("default_max_tokens", least=1, most=10**9),
         "allowed_request_fields": take_request_fields(outlay) or None,
         "unknown_request_fields": outlay.take_choice("unknown_request_fields", ("refuse", "pass")),
+        "default_max_tool_calls": outlay.take_whole("default_max_tool_calls", least=1, most=1_000),
         "clamp": outlay.take_choice("clamp", ("undeclared", "always")),
         "estimate": outlay.take_choice("estimate", METHODS),
         "prices": outlay.take_as("prices", _prices),

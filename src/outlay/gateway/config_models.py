@@ -141,6 +141,7 @@ def _row(entry: Section, params: Section, info: Section, timeouts: Timeouts) -> 
         weight=_weight(params),
         timeouts=_own_timeouts(params, timeouts),
         allowed_request_fields=take_request_fields(info),
+        settings=_settings(params),
     )
     if model and model.partition("/")[0].lower() in _OTHER_WIRES and not row.provider:
         params.refuse("model", _foreign(model))
@@ -185,6 +186,12 @@ def _weight(params: Section) -> float:
     return 1.0 if weight is None else weight
 
 
+def _settings(params: Section) -> Mapping[str, str]:
+    """The fields that requests get where they have none of their own, and that change what they cost."""
+    stated = {name: params.take_text(name) for name in ("service_tier", "speed", "inference_geo")}
+    return {name: value for name, value in stated.items() if value is not None}
+
+
 def _own_timeouts(params: Section, timeouts: Timeouts) -> Timeouts | None:
     has_own = params.has("timeout") or params.has("stream_timeout")
     return read_timeouts(params, timeouts) if has_own else None
@@ -204,7 +211,7 @@ def _own_price(params: Section, info: Section) -> Mapping[str, Any]:
     if not stated:
         return {}
     try:
-        read_price(stated, params.path)
+        read_price(stated, params.path, is_strict=False)
     except InvalidValueError as error:
         params.report.problem(f"{params.file}: {error.message}")
     return stated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
@@ -10,6 +11,7 @@ from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import field_of
 from outlay.gateway.parse import invalid
 from outlay.pricing.book import price_from_fields
+from outlay.pricing.dimensions import asked_of, folded, is_dearer
 from outlay.pricing.estimate import Estimate
 from outlay.pricing.estimate import estimate as bound_of
 from outlay.pricing.price import Price
@@ -27,6 +29,7 @@ async def estimate(exchange: Exchange, *, counted_input_tokens: int | None = Non
         GatewayError: 400, naming a field that the provider would misread.
     """
     exchange.price = _price(exchange)
+    exchange.settings = _settings(exchange)
     try:
         await _measure(exchange, exchange.price or _FREE, counted_input_tokens)
     except PriceUnknownError:  # it has a price for a part only
@@ -61,8 +64,38 @@ def _price(exchange: Exchange) -> Price | None:
             at=exchange.at,
             own=deployment.own_price or None,
         )
-    except PriceUnknownError:
+    except PriceUnknownError as error:
+        exchange.price_reason = error.message if error.field is not None else None
         return None
+
+
+def _settings(exchange: Exchange) -> Mapping[str, str]:
+    """What the deployment sets where the request says nothing, at the endpoints that know it."""
+    settings, body = exchange.upstream.settings, exchange.body
+    if not settings or exchange.endpoint == "embeddings":
+        return {}
+    return {
+        name: value
+        for name, value in settings.items()
+        if body.get(name) is None and (name == "service_tier" or exchange.endpoint == "messages")
+    }
+
+
+def _asked(exchange: Exchange, price: Price) -> dict[str, str]:
+    """What will be asked for: by the request, by the deployment, and else the standard tier where it can be.
+
+    A deployment's region is a fact wherever the request goes.
+    """
+    asked = {**folded(exchange.upstream.settings), **asked_of(exchange.body)}
+    target = exchange.upstream.target
+    exchange.is_standard_tier_put = (
+        "service_tier" not in asked
+        and target.takes_standard_tier(exchange.endpoint)
+        and is_dearer(price, "service_tier")
+    )
+    if exchange.is_standard_tier_put:
+        asked["service_tier"] = "default"
+    return asked
 
 
 def _bound(exchange: Exchange, price: Price, counted_input_tokens: int | None) -> Estimate:
@@ -78,7 +111,9 @@ def _bound(exchange: Exchange, price: Price, counted_input_tokens: int | None) -
         book=exchange.services.book,
         method=config.estimate,
         default_max_tokens=config.default_max_tokens,
+        default_max_tool_calls=config.default_max_tool_calls,
         counted_input_tokens=counted_input_tokens,
         betas=headers.get("anthropic-beta") if headers else None,
         allowed_fields=allowed | own if own else allowed,
+        asked=_asked(exchange, price),
     )

@@ -54,10 +54,12 @@ class Exchange:
         "is_client_gone",
         "is_cost_asked",
         "is_plain",
+        "is_standard_tier_put",
         "is_stream",
         "is_usage_asked",
         "kept_headers",
         "price",
+        "price_reason",
         "principal",
         "reading",
         "receive",
@@ -68,7 +70,9 @@ class Exchange:
         "send",
         "sent_at",
         "sent_body",
+        "sent_tool_calls",
         "services",
+        "settings",
         "size",
         "started_at",
         "state",
@@ -119,6 +123,9 @@ class Exchange:
         self.unbounded_field: str | None = None
         self.unbounded_reason: str | None = None
         self.unproven_reason: str | None = None
+        self.price_reason: str | None = None
+        self.settings: Mapping[str, str] = {}
+        self.is_standard_tier_put = False
         # reserve
         self.accounts: tuple[str, ...] = ()
         self.reservation_id = ""
@@ -126,6 +133,7 @@ class Exchange:
         self.reserved_at = self.hold_micros = 0
         self.cap = 0
         self.told_cap: int | None = None
+        self.sent_tool_calls: int | None = None
         # send
         self.state: State = "unsent"
         self.sent_body: dict[str, Any] = {}

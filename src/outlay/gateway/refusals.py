@@ -49,15 +49,25 @@ def refusal_error(exchange: Exchange, refusal: Refusal) -> GatewayError:
 def _price_unknown(exchange: Exchange, refusal: Refusal) -> GatewayError:
     target = exchange.upstream.target
     name = f"{target.provider.id}/{target.model}"
+    if exchange.price_reason is not None:
+        why = f"{exchange.price_reason} Now {_named_budget(exchange, refusal)} applies, and it is refused."
+    else:
+        why = _no_price(name, _named_budget(exchange, refusal))
     return GatewayError(
         403,
         "price_unknown",
-        f"No price is known for {name}, and {_named_budget(exchange, refusal)} applies: ask the operator to "
-        f"add input_cost_per_token and output_cost_per_token to the deployment, or {name!r} to outlay.prices "
-        "(`free: true` for a local model).",
+        why,
         param="model",
         facts=_who(exchange, refusal),
         headers={"x-should-retry": "false"},
+    )
+
+
+def _no_price(name: str, budget: str) -> str:
+    return (
+        f"No price is known for {name}, and {budget} applies: ask the operator to "
+        f"add input_cost_per_token and output_cost_per_token to the deployment, or {name!r} to outlay.prices "
+        "(`free: true` for a local model)."
     )
 
 

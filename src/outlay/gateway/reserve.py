@@ -16,6 +16,7 @@ from outlay.gateway.config import PROJECT
 from outlay.gateway.entitle import entitle
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.refusals import refusal_error
+from outlay.pricing.hosted import put_tool_calls
 from outlay.providers.call import count_tokens
 
 log = logging.getLogger("outlay")
@@ -83,7 +84,7 @@ def _command(exchange: Exchange) -> Reserve:
     if bound is not None:
         if exchange.price is not None:
             amounts["usd"] = Amount(bound.input_nanos, bound.nanos_per_output_token)
-        amounts["tokens"] = Amount(bound.token_bound(0), bound.output_multiplier)
+        amounts["tokens"] = Amount(bound.token_bound(0), bound.tokens_per_output_token)
         if bound.output_multiplier:
             wanted = bound.wanted_output_tokens
             is_always = config.clamp == "always"
@@ -155,9 +156,18 @@ async def _is_counted_anew(exchange: Exchange, refusal: Refusal) -> bool:
 
 
 def _obey(exchange: Exchange, reserved: Reserved) -> None:
-    """Put the granted cap into what is sent, unless no budget needs one and the caller gave none."""
+    """Put the granted cap into what is sent, unless no budget needs one and the caller gave none.
+
+    So too the standard tier, and a cap on a search's uses; a deployment's own settings in any case.
+    """
     bound, body = exchange.bound, dict(exchange.body)
     exchange.sent_body = body
+    body.update(exchange.settings)
+    if exchange.is_standard_tier_put and reserved.is_usd_limited:
+        body["service_tier"] = "default"
+    if bound is not None and bound.tool_calls is not None and reserved.is_limited:
+        put_tool_calls(body, bound.tool_calls, exchange.endpoint)
+        exchange.sent_tool_calls = bound.tool_calls
     if bound is None or not bound.output_multiplier or reserved.output_cap is None:
         return
     exchange.cap = reserved.output_cap

@@ -17,13 +17,15 @@ from typing import Any, Final
 from outlay.errors import InvalidValueError, PriceUnknownError
 from outlay.pricing.bundled import BundledPrices
 from outlay.pricing.limits import context_correction, output_maximum
+from outlay.pricing.model_fees import model_fees
 from outlay.pricing.names import is_reasoning_model, price_provider
 from outlay.pricing.overrides import StatedPrice, read_price, read_prices
-from outlay.pricing.price import FOREVER_MICROS, Origin, Price, compile_price
+from outlay.pricing.price import FOREVER_MICROS, Origin, Price
+from outlay.pricing.stated import OfModel, changed, compiled, is_partial
 
 _MAX_CACHED: Final = 4096
 _MAX_MICROS: Final = 250_000_000_000_000_000
-_Key = tuple[str, str, str | None, tuple[tuple[str, Any], ...], tuple[tuple[str, str], ...]]
+_Key = tuple[str, str, tuple[tuple[str, Any], ...], tuple[tuple[str, str], ...]]
 
 
 class _Source:
@@ -37,7 +39,11 @@ class _Source:
         for name in models:
             if not isinstance(name, str) or "/" not in name:
                 raise InvalidValueError(f"{where} must name provider/model or provider/*, not {name!r}")
-        self._models = {name.lower(): read_prices(value, f"{where}.{name}") for name, value in models.items()}
+        self._models: dict[str, tuple[StatedPrice, ...]] = {}
+        for name, value in models.items():
+            if name.lower() in self._models:
+                raise InvalidValueError(f"{where} states {name} twice, in another case: keep one")
+            self._models[name.lower()] = read_prices(value, f"{where}.{name}")
 
     def find(self, provider: str, model: str) -> tuple[StatedPrice, ...]:
         ids, model = (provider.lower(), price_provider(provider)), model.lower()
@@ -82,22 +88,24 @@ class PriceBook:
         model: str,
         *,
         at: int,
-        service_tier: str | None = None,
         own: Mapping[str, Any] | None = None,
-        context: Mapping[str, str] | None = None,
+        choices: Mapping[str, str] | None = None,
     ) -> Price:
         """Give the price of a model at a time.
+
+        An `own` price that leaves out what tokens in or out cost changes the price that the model has without
+        it. What it leaves out beside the text (a search model's fee, image tokens) is the model's.
 
         Args:
             provider: Outlay's id of the provider, such as `openai`.
             model: the model's name as the provider knows it.
             at: µs since the epoch, UTC.
-            service_tier: the tier the call was served in, such as `priority` (None: the standard one).
             own: the deployment's own price fields, such as `input_cost_per_token`.
-            context: further request facts that genai-prices' variants know, such as `speed`.
+            choices: what was served, by dimension, such as `{"service_tier": "priority"}`.
 
         Raises:
-            PriceUnknownError: no source has a price; the message says how to add one.
+            PriceUnknownError: no source has a price, or it states what is not counted; the message names the
+                field, and says how to add one.
             InvalidValueError: `own` has an unknown field or a value that is no price, or `at` is absurd.
         """
         snapshot = self._bundled.snapshot()
@@ -107,17 +115,17 @@ class PriceBook:
         key = (
             provider,
             model,
-            service_tier,
             tuple(own.items()) if own else (),
-            tuple(context.items()) if context else (),
+            tuple(choices.items()) if choices else (),
         )
         try:
             cached = self._cache.get(key)
-        except TypeError:  # a field holds a list or a mapping: reading it names the field
-            return self._resolve(provider, model, at, service_tier, own, context)
+        except TypeError:  # a field holds a list or a mapping
+            key = (provider, model, (("", repr(own)),), key[3])
+            cached = self._cache.get(key)
         if cached is not None and cached.valid_from <= at < cached.valid_until:
             return cached
-        price = self._resolve(provider, model, at, service_tier, own, context)
+        price = self._resolve(provider, model, at, own, choices or {})
         if len(self._cache) >= _MAX_CACHED:
             self._cache.clear()
         self._cache[key] = price
@@ -145,30 +153,34 @@ class PriceBook:
         return [stated for source in self._sources for stated in reversed(source.find(provider, model))]
 
     def _resolve(
-        self,
-        provider: str,
-        model: str,
-        at: int,
-        service_tier: str | None,
-        own: Mapping[str, Any] | None,
-        context: Mapping[str, str] | None,
+        self, provider: str, model: str, at: int, own: Mapping[str, Any] | None, choices: Mapping[str, str]
     ) -> Price:
         if not 0 <= at <= _MAX_MICROS:
             raise InvalidValueError(f"at must be microseconds since 1970, not {at!r}")
         if own:
-            return price_from_fields(own, service_tier=service_tier)
+            return self._own(provider, model, at, own, choices)
         until = FOREVER_MICROS
         for source in self._sources:
             stated = source.find(provider, model)
-            found = _dated(source, stated, at, service_tier)
-            if found is not None:
-                return replace(found, valid_until=min(until, found.valid_until))
+            active = [each for each in stated if each.from_micros <= at]
+            if active:
+                later = stated[len(active)].from_micros if len(active) < len(stated) else FOREVER_MICROS
+                of_model = self._of_model(provider, model, at, active[-1])
+                return compiled(
+                    active[-1],
+                    of_model,
+                    choices,
+                    version=source.version,
+                    origin=source.origin,
+                    valid=(active[-1].from_micros, min(until, later)),
+                )
             until = min([until, *(each.from_micros for each in stated)])
-        facts = {**(context or {}), **({"service_tier": service_tier} if service_tier else {})}
-        bundled = self._bundled.price(provider, model, at=at, context=facts)
+        bundled = self._bundled.price(provider, model, at=at, choices=choices)
         if bundled is None and provider in self._free_providers:
             free = read_price({"free": True}, "provider")
-            return _compiled(free, service_tier, "free unless priced", "provider", 0, until)
+            return compiled(
+                free, OfModel(), choices, version="free unless priced", origin="provider", valid=(0, until)
+            )
         if bundled is None:
             raise PriceUnknownError(
                 f"No price is known for {provider}/{model}. Add one: pass "
@@ -178,16 +190,42 @@ class PriceBook:
             )
         return replace(bundled, valid_until=min(until, bundled.valid_until))
 
+    def _own(
+        self, provider: str, model: str, at: int, own: Mapping[str, Any], choices: Mapping[str, str]
+    ) -> Price:
+        """The price that a deployment states; where it states a part only, upon the one without it."""
+        stated, known = read_price(own, "deployment", is_strict=False), None
+        if is_partial(stated) and not stated.uncounted:
+            try:
+                known = self._resolve(provider, model, at, None, {})
+            except PriceUnknownError:
+                if "input_tokens" not in stated.rates:  # with that alone it prices embeddings
+                    raise
+        if known is not None:
+            return changed(known, stated, choices, f"{known.version} + deployment {_digest(own)}")
+        of_model = self._of_model(provider, model, at, stated)
+        version = f"deployment {_digest(own)}"
+        return compiled(stated, of_model, choices, version=version, origin="deployment")
 
-def price_from_fields(fields: Mapping[str, Any], *, service_tier: str | None = None) -> Price:
-    """Compile a deployment's own price fields (LiteLLM's or genai-prices' names).
+    def _of_model(self, provider: str, model: str, at: int, stated: StatedPrice) -> OfModel:
+        is_priced = any(rate.base for rate in stated.rates.values())
+        return OfModel(
+            model_fees(model),
+            self._bundled.maker_rates(model, at=at) if is_priced else {},
+            price_provider(provider) == "anthropic",
+        )
+
+
+def price_from_fields(fields: Mapping[str, Any], *, choices: Mapping[str, str] | None = None) -> Price:
+    """Compile a deployment's own price fields (LiteLLM's or genai-prices' names), whatever the model is.
 
     Raises:
         InvalidValueError: a field is unknown, or its value is negative, NaN, infinite or no number.
+        PriceUnknownError: a field states what is not counted.
     """
     stated = read_price(fields, "deployment")
     version = f"deployment {_digest(fields)}"
-    return _compiled(stated, service_tier, version, "deployment", 0, FOREVER_MICROS)
+    return compiled(stated, OfModel(), choices or {}, version=version, origin="deployment")
 
 
 def _digest(stated: Mapping[str, object]) -> str:
@@ -195,40 +233,27 @@ def _digest(stated: Mapping[str, object]) -> str:
     return hashlib.sha256(repr(sorted(stated.items(), key=repr)).encode()).hexdigest()[:12]
 
 
-def _dated(
-    source: _Source, prices: tuple[StatedPrice, ...], at: int, service_tier: str | None
-) -> Price | None:
-    active = [index for index, stated in enumerate(prices) if stated.from_micros <= at]
-    if not active:
-        return None
-    stated = prices[active[-1]]
-    later = prices[active[-1] + 1].from_micros if active[-1] + 1 < len(prices) else FOREVER_MICROS
-    return _compiled(stated, service_tier, source.version, source.origin, stated.from_micros, later)
-
-
-def _compiled(
-    stated: StatedPrice, service_tier: str | None, version: str, origin: Origin, start: int, end: int
-) -> Price:
-    return compile_price(
-        stated.tiers.get(service_tier or "", stated.rates),
-        version=version,
-        origin=origin,
-        service_tier=service_tier,
-        valid_from=start,
-        valid_until=end,
-        variants={("service_tier", tier): (rates,) for tier, rates in stated.tiers.items()},
-    )
-
-
 def _read_file(path: Path) -> _Source:
     try:
         raw = path.read_bytes()
-        data = json.loads(raw, parse_float=Decimal)
+        data = json.loads(raw, parse_float=Decimal, object_pairs_hook=_once)
     except OSError as error:
         raise InvalidValueError(f"The price file {path} cannot be read: {error.strerror}") from error
+    except InvalidValueError as error:
+        raise InvalidValueError(f"The price file {path} {error.message}") from error
     except ValueError as error:
         raise InvalidValueError(f"The price file {path} is not JSON: {error}") from error
     if not isinstance(data, dict) or set(data) - {"version", "models"} or "models" not in data:
         raise InvalidValueError(f'The price file {path} must be {{"version": …, "models": {{…}}}}')
     version = str(data.get("version") or hashlib.sha256(raw).hexdigest()[:12])
     return _Source(data["models"], version=f"{path.name} {version}", origin="user", where="models")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object as it is, unless one of its names is there twice: one of the two would have no effect."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidValueError(f"states {twice!r} twice: keep one")
+    return found

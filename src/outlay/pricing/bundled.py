@@ -12,9 +12,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from outlay.domain.money import NANOS_PER_USD
-from outlay.pricing.names import price_provider
-from outlay.pricing.price import FOREVER_MICROS, Price, compile_price
-from outlay.pricing.rates import Rate, Rates
+from outlay.pricing.model_fees import ModelFees, model_fees
+from outlay.pricing.names import bare_model, maker_of, price_provider
+from outlay.pricing.price import FEE_DIMENSIONS, FOREVER_MICROS, Choice, Price, compile_price
+from outlay.pricing.rates import Rate, Rates, scaled
 from outlay.pricing.units import lattice
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ class BundledPrices:
             self._get_snapshot = get_snapshot
         return self._get_snapshot()
 
-    def price(self, provider: str, model: str, *, at: int, context: Mapping[str, str]) -> Price | None:
+    def price(self, provider: str, model: str, *, at: int, choices: Mapping[str, str]) -> Price | None:
         """Compile a model's price at a time (µs since the epoch, UTC); None if it is not known.
 
-        A model whose entry states no rate at all is unknown too, unless its name says it is free.
+        A model whose entry states no rate at all is unknown too, unless its name says it is free. What a
+        reseller's entry leaves out (fees, image tokens, tiers) is the maker's. `choices` are values of
+        `dimensions` that were served.
         """
         found = self._find(provider, model)
         if found is None:
@@ -60,24 +63,62 @@ class BundledPrices:
         moment = _EPOCH + timedelta(microseconds=at)
         # genai-prices applies request contexts only to a provider's own entries, not to borrowed ones.
         is_own = any(info is own for own in source.models)
-        rates = _rates(info.get_prices(moment, context if is_own else None))
+        rates = _rates(info.get_prices(moment, choices if is_own else None))
         if not rates:
             if not info.id.endswith(":free") and (source.id, info.id) not in _FREE_WITHOUT_RATES:
                 return None
             rates = {"input_tokens": Rate(Fraction(0)), "output_tokens": Rate(Fraction(0))}
         valid_from, valid_until, changes = _validity(info, moment)
         moments = [moment, *changes]
+        variants = native = _variants(info, moments) if is_own else {}
+        dearer = tuple(_rates(info.get_prices(later, choices if is_own else None)) for later in changes)
+        fees = self._fees(model)
+        if any(rate.base for rate in rates.values()):
+            maker = self._maker(source, model)
+            if maker is not None:
+                ours = _rates(maker.get_prices(moment, None))
+                variants = variants or _variants(maker, moments)
+                rates = completed(rates, ours, is_cache_ttl=True)
+                dearer = tuple(completed(table, ours, is_cache_ttl=True) for table in dearer)
+            rates = with_fees(rates, fees)
+            dearer = tuple(with_fees(table, fees) for table in dearer)
+            variants = {
+                choice: tuple(with_fees(completed(table, rates), fees) for table in tables)
+                for choice, tables in variants.items()
+            }
+            variants |= fee_variants(rates, fees)
+        for choice in choices.items():
+            if choice in variants and choice not in native and choice[0] not in FEE_DIMENSIONS:
+                rates = variants[choice][0]
         return compile_price(
             rates,
             version=self._version(),
             origin="genai-prices",
-            service_tier=context.get("service_tier"),
+            choices=choices,
             valid_from=_micros(valid_from) if valid_from else 0,
             valid_until=_micros(valid_until) if valid_until else FOREVER_MICROS,
-            dearer=tuple(_rates(info.get_prices(later, context if is_own else None)) for later in changes),
-            variants=_variants(info, moments) if is_own else {},
+            dearer=dearer,
+            variants=variants,
+            factors=region_factors(fees),
             minimum_audio_seconds=_minimum_audio_seconds(source, info),
         )
+
+    def maker_rates(self, model: str, *, at: int) -> Rates:
+        """Give the rates that a model has at its maker; none if that is not known."""
+        maker = self._maker(None, model)
+        return {} if maker is None else _rates(maker.get_prices(_EPOCH + timedelta(microseconds=at), None))
+
+    def _fees(self, model: str) -> ModelFees:
+        """What the model adds, whoever sells it."""
+        return model_fees(model)
+
+    def _maker(self, source: Provider | None, model: str) -> ModelInfo | None:
+        """The entry of a model at who made it, unless that is the one looked at."""
+        maker = maker_of(model)
+        if maker is None or (source is not None and source.id == maker):
+            return None
+        found = self._find(maker, bare_model(model))
+        return None if found is None else found[1]
 
     def context_window(self, provider: str, model: str) -> int | None:
         """Give the model's context window in tokens, if genai-prices has it."""
@@ -111,6 +152,48 @@ class BundledPrices:
         snapshot = self.snapshot()
         refreshed = f"+{snapshot.timestamp:%Y%m%dT%H%M%S}" if snapshot.from_auto_update else ""
         return f"genai-prices {__version__}{refreshed}"
+
+
+def completed(rates: Rates, others: Rates, *, is_cache_ttl: bool = False) -> Rates:
+    """Add the rates of others for what is no plain text: fees, audio, images, reasoning, citations."""
+    missing = {
+        key: rate for key, rate in others.items() if key not in rates and _is_beside(key, is_cache_ttl)
+    }
+    return {**rates, **missing} if missing else rates
+
+
+def _is_beside(key: str, is_cache_ttl: bool) -> bool:
+    dimensions = dict(lattice().units[key].dimensions)
+    if dimensions["family"] != "tokens" or dimensions.get("modality", "text") != "text":
+        return True
+    if "cache_ttl" in dimensions:
+        return is_cache_ttl
+    return dimensions.get("token_type") in ("reasoning", "citation")
+
+
+def with_fees(rates: Rates, fees: ModelFees) -> Rates:
+    """Add what a model costs beside its text; a search model's fee stands for its searches."""
+    if not fees.rates:
+        return rates
+    kept = {key: rate for key, rate in rates.items() if not (fees.is_search and key == "web_searches")}
+    return {**kept, **fees.rates}
+
+
+def fee_variants(rates: Rates, fees: ModelFees) -> dict[Choice, tuple[Rates, ...]]:
+    """Give what a size of search and a tier of the model's own change."""
+    variants: dict[Choice, tuple[Rates, ...]] = {
+        ("search_context_size", size): ({"requests": Rate(nanos)},) for size, nanos in fees.sizes.items()
+    }
+    if fees.preview_search is not None:
+        variants["web_search_tool", "preview"] = ({"web_searches": Rate(fees.preview_search)},)
+    for tier, factor in fees.tiers.items():
+        variants["service_tier", tier] = (scaled(rates, factor),)
+    return variants
+
+
+def region_factors(fees: ModelFees) -> dict[Choice, Fraction]:
+    """Give by what a region multiplies the rates of tokens."""
+    return {("inference_geo", region): factor for region, factor in fees.regions.items()}
 
 
 def _minimum_audio_seconds(source: Provider, info: ModelInfo) -> int:

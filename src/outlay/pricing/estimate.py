@@ -16,14 +16,16 @@ from typing import Any, Final, Literal, TypeGuard, get_args
 
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.pricing.book import PriceBook
+from outlay.pricing.byte_bound import byte_bound
 from outlay.pricing.caps import DEFAULT_MAX_TOKENS, Endpoint, read_answers, read_caps
-from outlay.pricing.hosted import check_hosted
+from outlay.pricing.dimensions import asked_of, possible
+from outlay.pricing.hosted import DEFAULT_MAX_TOOL_CALLS, Hosted, check_hosted
 from outlay.pricing.inputs import InputBound, Measure
 from outlay.pricing.media import image_maximum
-from outlay.pricing.names import bare_model, is_reasoning_model, price_provider
-from outlay.pricing.overheads import OPENAI, OTHERS, Overheads
+from outlay.pricing.names import bare_model, is_reasoning_model, maker_of, price_provider
+from outlay.pricing.overheads import OPENAI, OTHERS, PUBLIC, Overheads
 from outlay.pricing.price import Price
-from outlay.pricing.rates import times
+from outlay.pricing.rates import CacheWrites, times
 from outlay.pricing.request_fields import FORMATS, check_fields, uncounted_fields, window_of
 from outlay.pricing.tokens import LONGEST_COUNTED, Vocabulary, count_ordinary, vocabulary
 
@@ -53,7 +55,7 @@ class Estimate:
     nanos_per_output_token: int
     """For each token of the cap, all answers together."""
     output_multiplier: int
-    """How many answers the cap applies to: prompts × n (or best_of) × the provider's own rounds."""
+    """How many answers the cap applies to: prompts × n (or best_of)."""
     wanted_output_tokens: int
     """The cap the caller gave, or the one to put into the request."""
     least_output_tokens: int
@@ -69,14 +71,24 @@ class Estimate:
     tokenizer: str
     unknown_fields: tuple[str, ...] = ()
     """Fields of the request that nobody here knows: with one the bound is not proven."""
+    tool_calls: int | None = None
+    """The cap to put on the uses of a search that has none; None if there is nothing to put."""
+    reread_tokens: int = 0
+    """How often each token of the output is read again as input, by the provider's own rounds."""
 
     def bound(self, output_tokens: int) -> int:
         """Give the most the request can cost in nanos with this cap."""
         return self.input_nanos + self.nanos_per_output_token * output_tokens
 
+    @property
+    def tokens_per_output_token(self) -> int:
+        """How many tokens each token of the cap may use, read again ones included."""
+        return self.output_multiplier + self.reread_tokens
+
     def token_bound(self, output_tokens: int) -> int:
         """Give the most tokens the request can use with this cap, input and output together."""
-        return self.input_tokens + self.extra_output_tokens + self.output_multiplier * output_tokens
+        fixed = self.input_tokens + self.extra_output_tokens
+        return fixed + self.tokens_per_output_token * output_tokens
 
 
 def estimate(
@@ -89,9 +101,11 @@ def estimate(
     book: PriceBook,
     method: Method = "auto",
     default_max_tokens: int = DEFAULT_MAX_TOKENS,
+    default_max_tool_calls: int = DEFAULT_MAX_TOOL_CALLS,
     counted_input_tokens: int | None = None,
     betas: str | None = None,
     allowed_fields: frozenset[str] = frozenset(),
+    asked: Mapping[str, str] | None = None,
 ) -> Estimate:
     """Bound what a request can cost.
 
@@ -100,15 +114,17 @@ def estimate(
         endpoint: which API it is for.
         provider: Outlay's id of the provider.
         model: the model's name as the provider knows it (not necessarily the body's).
-        price: the model's price, standard tier; the tier the body asks for is taken from it.
+        price: the model's price, standard tier; what the body asks for is taken from it.
         book: for the model's context window and output maximum.
         method: how to measure text. `auto` and `exact` take the model's own vocabulary if it ships with us
             and UTF-8 bytes if not; `bytes` always bytes; `margin` 1.4 × o200k, which is no bound.
         default_max_tokens: the cap where the caller gives none.
+        default_max_tool_calls: the cap of a hosted search where the caller gives none.
         counted_input_tokens: what the provider's own endpoint counted, with slack; the input is then bounded
             by the lesser of it and our own bound.
         betas: the header `anthropic-beta` that goes along.
         allowed_fields: unknown fields that somebody vouches for.
+        asked: what is asked for, by dimension, where more is than the body says (see `dimensions.asked_of`).
 
     Raises:
         CostUnboundedError: no upper bound exists; the message names the field.
@@ -123,8 +139,16 @@ def estimate(
         raise CostUnboundedError.of(*found.refused)
     _check_priced(price, endpoint, provider, model)
     answers = read_answers(body, endpoint)
+    choices = possible(asked_of(body) if asked is None else asked, price, price_provider(provider))
     hosted = check_hosted(
-        body, endpoint=endpoint, provider=provider, model=model, price=price, answers=answers
+        body,
+        endpoint=endpoint,
+        provider=provider,
+        model=model,
+        price=price,
+        choices=choices,
+        answers=answers,
+        default_max_tool_calls=default_max_tool_calls,
     )
     measure, overheads, quality, tokenizer = _measure(method, provider, model)
     counted = InputBound(
@@ -145,7 +169,10 @@ def estimate(
     window = _window(book.context_window(provider, model), betas)
     outside = hosted.outside or counted.outside
     if outside is not None:
-        input_tokens = _whole_window(window, outside, input_tokens) * hosted.rounds
+        widest = [each for each in (window, hosted.window if counted.outside is None else None) if each]
+        input_tokens = _whole_window(min(widest, default=None), outside, input_tokens) * hosted.rounds
+    elif hosted.rounds > 1:
+        input_tokens = hosted.input_tokens(input_tokens)
     caps = read_caps(
         body,
         endpoint=endpoint,
@@ -154,21 +181,23 @@ def estimate(
         max_output_tokens=book.max_output_tokens(provider, model),
         room=max(0, window - input_tokens) if window is not None and outside is None else window,
     )
-    multiplier = 0 if endpoint == "embeddings" else answers * prompts * hosted.rounds
+    multiplier = 0 if endpoint == "embeddings" else answers * prompts
     rates = price.bound_rates(
         input_tokens=input_tokens,
-        service_tier=_name(body, "service_tier"),
-        speed=_name(body, "speed"),
+        choices=choices,
         has_media=counted.has_media or counted.has_audio or outside is not None,
+        writes=_cache_writes(counted, model, hosted),
     )
+    fee = (price.bound_fee("requests", choices) or 0) * answers
+    predicted += _uncapped(body, endpoint, provider, model, window) * multiplier
     fixed = times(rates.input, input_tokens)
-    if predicted or hosted.nanos:
-        fixed = ceil(rates.input * input_tokens + rates.output * predicted + hosted.nanos)
-    per_call = price.per_request_nanos * hosted.rounds
+    if predicted or hosted.nanos or fee:
+        fixed = ceil(rates.input * input_tokens + rates.output * predicted + hosted.nanos + fee)
+    reread = 0 if outside is not None else hosted.rounds - 1
     return Estimate(
         input_tokens=input_tokens,
-        input_nanos=fixed + per_call,
-        nanos_per_output_token=times(rates.output, multiplier),
+        input_nanos=fixed,
+        nanos_per_output_token=ceil(rates.output * multiplier + rates.input * reread),
         output_multiplier=multiplier,
         wanted_output_tokens=caps.wanted,
         least_output_tokens=caps.least,
@@ -179,7 +208,45 @@ def estimate(
         quality=quality,
         tokenizer=tokenizer,
         unknown_fields=found.unknown,
+        tool_calls=hosted.tool_calls,
+        reread_tokens=reread,
     )
+
+
+def _cache_writes(counted: InputBound, model: str, hosted: Hosted) -> CacheWrites:
+    """Claude writes to a cache only when it is asked, or calls itself; others as they like."""
+    if not bare_model(model).startswith("claude"):
+        return "any"
+    return "5m" if counted.cache_writes == "none" and hosted.rounds > 1 else counted.cache_writes
+
+
+def _uncapped(
+    body: Mapping[str, Any], endpoint: Endpoint, provider: str, model: str, window: int | None
+) -> int:
+    """Give the tokens of an answer that its cap does not cover: reasoning and calls of functions at xAI.
+
+    `max_tokens` is for the main content alone, and the window bounds the rest: `GetCompletionsRequest` in
+    https://github.com/xai-org/xai-proto/blob/main/proto/xai/api/v1/chat.proto. `max_completion_tokens` covers
+    reasoning too, as `max_output_tokens` does: https://docs.x.ai/docs/api-reference.
+
+    Raises:
+        CostUnboundedError: the window is not known.
+    """
+    if not bare_model(model).startswith("grok") or endpoint not in ("chat", "completions"):
+        return 0
+    source = price_provider(provider)
+    is_plain = body.get("max_tokens") is not None or source == "openai_compatible"  # which is sent max_tokens
+    if source not in ("x-ai", "openai_compatible") or not is_plain or body.get("max_completion_tokens"):
+        return 0
+    if not is_reasoning_model(model) and not body.get("tools") and not body.get("functions"):
+        return 0
+    if window is None:
+        raise CostUnboundedError.of(
+            "max_tokens",
+            "at xAI it does not cap reasoning and function calls, as max_completion_tokens does, and the "
+            "model's context window is not known",
+        )
+    return ceil(window * WINDOW_SLACK)
 
 
 def _add(counted: InputBound, body: Mapping[str, Any], endpoint: Endpoint) -> int:
@@ -215,21 +282,22 @@ def _measure(method: Method, provider: str, model: str) -> tuple[Measure, Overhe
     if method == "margin":
         return _margin_count, _overheads(used, model), "margin", "o200k_base"
     if method == "bytes" or not used.is_exact:
-        return _byte_count, OTHERS, "bytes", "bytes"
+        return byte_bound, _others(model), "bytes", "bytes"
     return partial(_exact_count, name=used.name), _overheads(used, model), "exact", used.name
 
 
 def _overheads(used: Vocabulary, model: str) -> Overheads:
     is_openai = used.is_exact and used.name in ("o200k_base", "cl100k_base")
-    return OPENAI if is_openai and not bare_model(model).startswith("gpt-oss") else OTHERS
+    return OPENAI if is_openai and not bare_model(model).startswith("gpt-oss") else _others(model)
+
+
+def _others(model: str) -> Overheads:
+    is_closed = maker_of(model) is not None and not bare_model(model).startswith("gpt-oss")
+    return OTHERS if is_closed else PUBLIC
 
 
 def _exact_count(text: str, name: str) -> int:
-    return count_ordinary(text, name) if len(text) <= LONGEST_COUNTED else _byte_count(text)
-
-
-def _byte_count(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+    return count_ordinary(text, name) if len(text) <= LONGEST_COUNTED else byte_bound(text)
 
 
 def _margin_count(text: str) -> int:
@@ -263,10 +331,3 @@ def _check_audio(body: Mapping[str, Any], counted: InputBound, price: Price, pro
     is_openai = price_provider(provider) in ("openai", "azure")
     if counted.has_audio and is_openai and not price.has_rate("input_audio_tokens"):
         raise CostUnboundedError("The cost of audio input cannot be bounded: the model has no audio price.")
-
-
-def _name(body: Mapping[str, Any], field: str) -> str | None:
-    value = body.get(field)
-    if value is not None and not isinstance(value, str):
-        raise InvalidValueError(f"{field} must be text, not {type(value).__name__}")
-    return value

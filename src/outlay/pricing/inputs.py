@@ -12,8 +12,10 @@ from json import dumps
 from typing import Any, Final
 
 from outlay.errors import InvalidValueError
+from outlay.pricing.byte_bound import byte_bound
 from outlay.pricing.media import ImageMaximum
 from outlay.pricing.overheads import PER_FIELD, PER_IMAGE, PER_PART, Overheads, tool_overhead
+from outlay.pricing.rates import CacheWrites
 
 Measure = Callable[[str], int]
 
@@ -53,6 +55,7 @@ class InputBound:
         self.outside: str | None = None
         self.has_media = False
         self.has_audio = False
+        self.cache_writes: CacheWrites = "none"
         self._measure = measure
         self._overheads = overheads
         self._image = image
@@ -131,6 +134,13 @@ class InputBound:
         self._content(predicted.get("content"), "prediction.content")
         return self.tokens - before
 
+    def _note_cache(self, holder: Mapping[str, Any]) -> None:
+        """Take over the lifetime of a cache that a part, a message or the body asks for."""
+        control = holder.get("cache_control")
+        if control is not None:
+            is_short = isinstance(control, Mapping) and control.get("ttl") in (None, "5m")
+            self.cache_writes = "5m" if is_short and self.cache_writes != "any" else "any"
+
     def _messages(self, messages: object, where: str) -> None:
         if not isinstance(messages, list):
             raise InvalidValueError(f"{where} must be a list of messages")
@@ -141,6 +151,7 @@ class InputBound:
         if not isinstance(message, Mapping):
             raise InvalidValueError(f"{where} must be a mapping, not {type(message).__name__}")
         self.tokens += self._overheads.per_message
+        self._note_cache(message)
         for key, value in message.items():
             if key == "content":
                 self._content(value, f"{where}.content")
@@ -180,6 +191,7 @@ class InputBound:
             return
         if not isinstance(part, Mapping):
             raise InvalidValueError(f"{where} must be text or a mapping, not {type(part).__name__}")
+        self._note_cache(part)
         kind = part.get("type")
         if kind in _TEXT_PARTS:
             self._fields(part, where)
@@ -244,13 +256,15 @@ class InputBound:
 
     def _rest(self, body: Mapping[str, Any]) -> None:
         """Add every other field that may reach the prompt: `request_fields` says which do not."""
+        self._note_cache(body)
         uncounted = self._uncounted
         for key, value in body.items():
             if key in uncounted or not isinstance(value, str | list | dict) or not value:
                 continue
-            self._json(value, key)
+            is_tools = key in ("tools", "functions")
+            self._json(value, key, self._overheads.tool_indent if is_tools else None)
             self.tokens += PER_FIELD
-            if key in ("tools", "functions"):
+            if is_tools:
                 self.tokens += self._overheads.tools + sum(tool_overhead(tool) for tool in value)
 
     def _text(self, text: object, where: str) -> None:
@@ -261,18 +275,21 @@ class InputBound:
         except (UnicodeEncodeError, InvalidValueError):
             raise InvalidValueError(f"{where} holds a lone surrogate: send valid Unicode") from None
 
-    def _json(self, value: object, where: str) -> None:
-        """Add a value by the bytes of its JSON, non-ASCII escaped: templates may write it so."""
+    def _json(self, value: object, where: str, indent: int | None = None) -> None:
+        """Add a value by the bytes of its JSON, non-ASCII escaped or not: templates write it either way."""
         if value is None or isinstance(value, bool | int | float):
             self.tokens += PER_PART
             return
         try:
-            written = dumps(value, allow_nan=False)
-            if "\\ud" in written:
-                dumps(value, ensure_ascii=False).encode()  # a pair is a character, a lone one is an error
+            written = dumps(value, allow_nan=False, indent=indent)
+            tokens = len(written)
+            if "\\u" in written:  # a template may write it unescaped, where some characters grow
+                tokens = max(tokens, byte_bound(dumps(value, ensure_ascii=False, indent=indent)))
         except (TypeError, ValueError, RecursionError):
             raise InvalidValueError(f"{where} must be plain JSON of valid Unicode") from None
-        self.tokens += len(written)
+        if '"cache_control"' in written:
+            self.cache_writes = "any"
+        self.tokens += tokens
 
     def _unseen(self, where: str) -> None:
         if self.outside is None:

@@ -54,6 +54,23 @@ _PRICED_FAMILIES: Final = (("gemini-", "google"), ("command-", "cohere"), ("sona
 """How a bare model name begins, and whose price it has, where Outlay has no wire to that provider."""
 
 
+_MAKERS: Final = (
+    (re.compile(r"gpt-|chatgpt-|o\d(-|$)|codex-|text-embedding-"), "openai"),
+    (re.compile(r"claude-"), "anthropic"),
+    (re.compile(r"gemini-"), "google"),
+    (re.compile(r"grok-"), "x-ai"),
+    (re.compile(r"sonar(-|$)"), "perplexity"),
+)
+"""How a model's own name begins, and genai-prices' id of who made it."""
+
+
+@lru_cache(maxsize=4096)
+def maker_of(model: str) -> str | None:
+    """Give genai-prices' id of who made a model, by the model's own name; None if that does not tell."""
+    name = bare_model(model)
+    return next((maker for pattern, maker in _MAKERS if pattern.match(name)), None)
+
+
 def is_priced_provider(name: str) -> bool:
     """Whether a part before a slash names a provider whose prices are known, with or without a wire to it."""
     key = name.strip().lower()

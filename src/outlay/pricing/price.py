@@ -10,18 +10,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import chain, product
-from math import ceil, lcm
+from math import ceil, lcm, prod
 from typing import Final, Literal, NamedTuple
 
-from outlay.pricing.rates import BoundRates, Rates, dearest_rate, tier_starts
+from outlay.pricing.rates import BoundRates, CacheWrites, Rates, dearest_rate, scaled, tier_starts
 from outlay.pricing.units import Lattice, lattice
 from outlay.pricing.usage import Usage
 
 Origin = Literal["genai-prices", "user", "deployment", "provider"]
+Choice = tuple[str, str]
+"""A dimension and one of its values, such as `("service_tier", "priority")`."""
+FEE_DIMENSIONS: Final = frozenset(("search_context_size", "web_search_tool"))
+"""The dimensions that change fees alone; the tables of their values have nothing else."""
+NO_CHOICES: Final[frozenset[Choice]] = frozenset()
 FOREVER_MICROS: Final = 1 << 62
+_ONE: Final = Fraction(1)
 
 
 class _Part(NamedTuple):
@@ -37,19 +43,21 @@ class _Part(NamedTuple):
 class Price:
     """What a call to one model costs. Immutable but for a cache of its own bounds; made by `compile_price`.
 
-    `valid_from` and `valid_until` (µs since the epoch, UTC) say when these rates hold. `per_request_nanos` is
-    the most that a call costs before its first token, rounded up.
+    `valid_from` and `valid_until` (µs since the epoch, UTC) say when these rates hold. `values` are those of
+    each dimension that have a price of their own (see `dimensions`). `per_request_nanos` is the most that a
+    call costs before its first token, rounded up.
     """
 
     rates: Rates
     version: str
     origin: Origin
     is_free: bool
-    service_tier: str | None
     valid_from: int
     valid_until: int
+    values: Mapping[str, frozenset[str]]
     dearer: tuple[Rates, ...] = field(repr=False)
-    variants: Mapping[tuple[str, str], tuple[Rates, ...]] = field(repr=False)
+    variants: Mapping[Choice, tuple[Rates, ...]] = field(repr=False)
+    factors: Mapping[Choice, Fraction] = field(repr=False)
     minimum_audio_seconds: int = field(repr=False)
     per_request_nanos: int = field(repr=False)
     _denominator: int = field(repr=False)
@@ -59,7 +67,11 @@ class Price:
     _request: int = field(repr=False)
     _plain: tuple[tuple[int, int], ...] = field(repr=False)
     _reach: tuple[int, ...] = field(repr=False)
-    _bounds: dict[tuple[int, str | None, str | None, bool], BoundRates] = field(repr=False)
+    _bounds: dict[tuple[int, frozenset[Choice], bool, CacheWrites], BoundRates] = field(repr=False)
+
+    def for_answers(self, answers: int) -> Price:
+        """Give the price of a call of so many answers, each of which pays the fee of a request."""
+        return replace(self, _request=self._request * answers) if self._request and answers > 1 else self
 
     @property
     def is_declared_free(self) -> bool:
@@ -89,32 +101,40 @@ class Price:
         self,
         *,
         input_tokens: int | None = None,
-        service_tier: str | None = None,
-        speed: str | None = None,
+        choices: frozenset[Choice] = NO_CHOICES,
         has_media: bool = False,
+        writes: CacheWrites = "any",
     ) -> BoundRates:
         """Give the dearest rate an input token and an output token can meet, in exact nanos.
 
-        The dearest of uncached, cache write, every long-context tier that `input_tokens` can reach (all
-        tiers if None), this price and the service tier or speed asked for; reasoning, image and audio
-        output always count, audio, image and video input only with `has_media`. A tier that the price
-        does not know, and `auto`, are the dearest of those it knows.
+        The dearest of uncached, cache writes up to the lifetime `writes`, every long-context tier that
+        `input_tokens` can reach (all tiers if None), this price and each of the choices that can be served;
+        reasoning, image and audio output always count, audio, image and video input only with `has_media`.
         """
         tokens = FOREVER_MICROS if input_tokens is None else input_tokens
-        key = (bisect_left(self._reach, tokens), service_tier, speed, has_media)
+        key = (bisect_left(self._reach, tokens), choices, has_media, writes)
         found = self._bounds.get(key)
         if found is None:
             if len(self._bounds) > 256:
                 self._bounds.clear()
-            tables = list(self._tables(service_tier, speed))
+            tables = list(self._tables(choices))
+            factor = self._factor(choices)
             found = self._bounds[key] = BoundRates(
-                dearest_rate(tables, "input", tokens, has_media), dearest_rate(tables, "output", tokens, True)
+                factor * dearest_rate(tables, "input", tokens, has_media=has_media, writes=writes),
+                factor * dearest_rate(tables, "output", tokens, has_media=True, writes=writes),
             )
         return found
 
-    def extra_rate(self, usage_key: str) -> Fraction | None:
-        """Give nanos for one `web_searches` or another unit beyond tokens; None if it has no price."""
-        found = [table[usage_key].base for table in self._tables("auto", None) if usage_key in table]
+    def bound_fee(self, usage_key: str, choices: frozenset[Choice] = NO_CHOICES) -> Fraction | None:
+        """Give the most that one `web_searches`, `requests` or another unit beyond tokens can cost, in nanos.
+
+        None if it has no price. What the request chooses of `FEE_DIMENSIONS` goes before the dearest.
+        """
+        asked = frozenset(choice for choice in choices if choice[0] in FEE_DIMENSIONS)
+        chosen = [table[usage_key].base for table in self._variant_tables(asked) if usage_key in table]
+        if chosen:
+            return max(chosen)
+        found = [table[usage_key].base for table in self._tables(choices) if usage_key in table]
         return max(found, default=None)
 
     @property
@@ -182,19 +202,20 @@ class Price:
         row = self._numerators[bisect_left(self._starts, max(input_tokens, charged))]
         return self._rounded(sum(rate * leaf for rate, leaf in zip(row, leaves, strict=True)))
 
-    def _tables(self, service_tier: str | None, speed: str | None) -> Iterator[Rates]:
+    def _tables(self, choices: frozenset[Choice]) -> Iterator[Rates]:
         yield self.rates
         yield from self.dearer
-        if service_tier is not None and service_tier not in ("default", "standard", "standard_only"):
-            yield from self._variant_tables("service_tier", service_tier)
-        if speed is not None and speed != "standard":
-            yield from self._variant_tables("speed", speed)
+        yield from self._variant_tables(choices)
 
-    def _variant_tables(self, kind: str, value: str) -> Iterable[Rates]:
-        known = self.variants.get((kind, value))
-        if known is not None:
-            return known
-        return chain.from_iterable(tables for (key, _), tables in self.variants.items() if key == kind)
+    def _variant_tables(self, choices: frozenset[Choice]) -> Iterator[Rates]:
+        return chain.from_iterable(self.variants.get(choice, ()) for choice in choices)
+
+    def _factor(self, choices: frozenset[Choice]) -> Fraction:
+        """The dearest of each dimension that multiplies, all together."""
+        dearest: dict[str, Fraction] = {}
+        for choice in choices:
+            dearest[choice[0]] = max(dearest.get(choice[0], _ONE), self.factors.get(choice, _ONE))
+        return prod(dearest.values(), start=_ONE)
 
 
 def compile_price(
@@ -202,19 +223,23 @@ def compile_price(
     *,
     version: str,
     origin: Origin,
-    service_tier: str | None = None,
+    choices: Mapping[str, str] | None = None,
     valid_from: int = 0,
     valid_until: int = FOREVER_MICROS,
     dearer: tuple[Rates, ...] = (),
-    variants: Mapping[tuple[str, str], tuple[Rates, ...]] | None = None,
+    variants: Mapping[Choice, tuple[Rates, ...]] | None = None,
+    factors: Mapping[Choice, Fraction] | None = None,
     minimum_audio_seconds: int = 0,
 ) -> Price:
     """Compile rates to integers.
 
-    `dearer` are rates that may apply before the call ends (the next hour's), `variants` those of the
-    service tiers and speeds a request can ask for: both count in bounds, never in costs.
+    `dearer` are rates that may apply before the call ends (the next hour's). `variants` are those of the
+    service tiers, speeds and sizes of a search that have their own, `factors` what multiplies all token rates
+    (a region). They count in bounds; in costs only those of `choices`, whose tier and speed the rates are of.
     """
     units = lattice()
+    variants, factors = variants or {}, factors or {}
+    rates = _chosen(rates, choices or {}, variants, factors)
     keys = sorted(
         (key for key in rates if key != "requests"), key=lambda key: (-len(units.units[key].dimensions), key)
     )
@@ -243,22 +268,46 @@ def compile_price(
         version=version,
         origin=origin,
         is_free=not any(everything),
-        service_tier=service_tier,
         valid_from=valid_from,
         valid_until=valid_until,
+        values=_values([*variants, *factors]),
         dearer=dearer,
-        variants=variants or {},
+        variants=variants,
+        factors=factors,
         minimum_audio_seconds=minimum_audio_seconds,
         _denominator=denominator,
         _starts=starts,
         _parts=parts,
         _numerators=rows,
-        per_request_nanos=_per_request(chain([rates], dearer, *(variants or {}).values())),
+        per_request_nanos=_per_request(chain([rates], dearer, *variants.values())),
         _request=_numerator(rates, "requests", 0, denominator),
         _plain=plain,
-        _reach=tier_starts(chain([rates], dearer, *(variants or {}).values())),
+        _reach=tier_starts(chain([rates], dearer, *variants.values())),
         _bounds={},
     )
+
+
+def _chosen(
+    rates: Rates,
+    choices: Mapping[str, str],
+    variants: Mapping[Choice, tuple[Rates, ...]],
+    factors: Mapping[Choice, Fraction],
+) -> Rates:
+    """The rates with the fees that are chosen, and the factors of what multiplies."""
+    chosen = dict(rates)
+    for choice in choices.items():
+        if choice[0] in FEE_DIMENSIONS:
+            for table in variants.get(choice, ()):
+                chosen.update(table)
+    factor = prod((factors.get(choice, _ONE) for choice in choices.items()), start=_ONE)
+    return chosen if factor == 1 else scaled(chosen, factor)
+
+
+def _values(choices: Iterable[Choice]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for name, value in choices:
+        found.setdefault(name, set()).add(value)
+    return {name: frozenset(values) for name, values in found.items()}
 
 
 def _per_request(tables: Iterable[Rates]) -> int:

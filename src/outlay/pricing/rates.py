@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from outlay.pricing.units import lattice
 
@@ -25,6 +25,10 @@ class Rate:
             if input_tokens > start:
                 rate = above
         return rate
+
+    def times(self, factor: Fraction) -> Rate:
+        """Give the rate times a factor, in every tier."""
+        return Rate(self.base * factor, tuple((start, above * factor) for start, above in self.tiers))
 
 
 Rates = Mapping[str, Rate]
@@ -49,7 +53,13 @@ def tier_starts(tables: Iterable[Rates]) -> tuple[int, ...]:
     return tuple(sorted({start for rate in rates for start, _ in rate.tiers}))
 
 
-def dearest_rate(tables: list[Rates], direction: str, input_tokens: int, has_media: bool) -> Fraction:
+CacheWrites = Literal["none", "5m", "any"]
+"""The longest lifetime of a cache that a call can write to."""
+
+
+def dearest_rate(
+    tables: list[Rates], direction: str, input_tokens: int, *, has_media: bool, writes: CacheWrites
+) -> Fraction:
     """Give the dearest token rate of a direction that so many input tokens can reach, in nanos a token."""
     units = lattice().units
     dearest = Fraction(0)
@@ -60,6 +70,17 @@ def dearest_rate(tables: list[Rates], direction: str, input_tokens: int, has_med
                 continue
             if not has_media and dict(unit.dimensions).get("modality", "text") != "text":
                 continue
+            is_write = unit.has("token_type", "cache_write")
+            if is_write and (writes == "none" or (writes == "5m" and unit.has("cache_ttl", "1h"))):
+                continue
             reachable = [above for start, above in rate.tiers if input_tokens > start]
             dearest = max(dearest, rate.base, *reachable)
     return dearest
+
+
+def scaled(rates: Rates, factor: Fraction) -> Rates:
+    """Give the rates with those of tokens times a factor; fees stay as they are."""
+    units = lattice().units
+    return {
+        key: rate.times(factor) if units[key].has("family", "tokens") else rate for key, rate in rates.items()
+    }

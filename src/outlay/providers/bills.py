@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Context, Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from outlay.domain.money import parse_usd
 from outlay.errors import InvalidAmountError
 from outlay.providers.catalogue import TICKS, USD, BillRecord, Provider
+from outlay.providers.hosts import is_own_host
 from outlay.providers.wires.reading import Reading
 
 COST_HEADER: Final = "x-litellm-response-cost"
@@ -67,17 +66,6 @@ def charged_nanos(priced: int | None, stated: StatedCost) -> tuple[int | None, b
     if not stated.is_bill:
         return priced, False
     return (stated.nanos, False) if 2 * stated.nanos >= priced else (priced, True)
-
-
-@lru_cache(maxsize=256)
-def is_own_host(base_url: str | None, own_url: str) -> bool:
-    """Whether an address is the provider's own: its host, or one below it (`eu-west-1.api.x.ai`)."""
-    if base_url is None or base_url == own_url:
-        return True
-    given, own = urlsplit(base_url), urlsplit(own_url)
-    host, own_host = given.hostname or "", own.hostname or ""
-    is_same = host == own_host or (bool(own_host) and host.endswith(f".{own_host}"))
-    return is_same and given.scheme == own.scheme and given.port == own.port
 
 
 def _bill(usage: Mapping[str, Any], record: BillRecord, said: object) -> int | None:

@@ -18,6 +18,7 @@ from outlay.providers.catalogue import (
     provider_named,
     provider_of_family,
 )
+from outlay.providers.hosts import is_own_host
 
 _OPENAI_REASONING = re.compile(r"(o\d|gpt-[5-9])", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0]")
@@ -33,6 +34,18 @@ class Target:
     model: str
     base_url: str
     credential: str = field(default="", repr=False)
+
+    @property
+    def is_own_host(self) -> bool:
+        """Whether the address is the provider's own, or one of its regions', and no relay's."""
+        return is_own_host(self.base_url, self.provider.base_url)
+
+    def takes_standard_tier(self, endpoint: Endpoint) -> bool:
+        """Whether the standard service tier can be asked for where a project's setting may be dearer.
+
+        https://developers.openai.com/api/docs/guides/fast-mode ("Configuring Fast mode")
+        """
+        return self.provider.id == "openai" and endpoint in ("chat", "responses") and self.is_own_host
 
     def cap_field(self, endpoint: Endpoint) -> str:
         """The name of the parameter that caps the output at this endpoint.

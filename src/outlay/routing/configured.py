@@ -33,6 +33,7 @@ class Row:
     weight: float = 1.0
     timeouts: Timeouts | None = None
     allowed_request_fields: frozenset[str] = frozenset()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -70,6 +71,7 @@ class Row:
             timeouts=self.timeouts,
             base_model=self.base_model,
             allowed_request_fields=self.allowed_request_fields,
+            settings=self.settings,
         )
 
     def _target(self, filling: str, environ: Mapping[str, str]) -> Target:

@@ -18,7 +18,9 @@ class Deployment:
     `id` is stable over restarts and holds no secret. `own_price` are its own price fields (LiteLLM's
     names), empty for the price book's. `base_model` is the model whose price and limits count, as
     `provider/model`, where the upstream's own name does not tell; empty for the target's. `weight` is its
-    share of the group's requests. `allowed_request_fields` are unknown fields that its operator vouches for.
+    share of the group's requests. `allowed_request_fields` are unknown fields that its operator vouches for,
+    `settings` fields that its requests get where they have none of their own: `service_tier`, `speed`,
+    `inference_geo`.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Deployment:
     timeouts: Timeouts | None = None
     base_model: str = ""
     allowed_request_fields: frozenset[str] = frozenset()
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def priced_as(self) -> tuple[str, str]:
