@@ -15,6 +15,7 @@ from outlay.testing.provider import FakeProvider
 LISTENS = "Outlay listens on "
 MASTER = "sk-master-0123456789abcdef"
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 100}
+WORDS = pytest.mark.once("what the server says at its start")
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def assert_served(server: Server, answer: httpx2.Response) -> None:
     assert answer.status_code == 200, (answer.text, server.stop().err)
 
 
+@WORDS
 def test_a_master_key_is_made_shown_once_and_kept_for_the_owner_alone(outlay: CommandLine) -> None:
     kept = outlay.folder / "outlay.db.master-key"
     with outlay.runs("serve", "--port", "0") as server:
@@ -54,6 +56,7 @@ def test_a_master_key_is_made_shown_once_and_kept_for_the_owner_alone(outlay: Co
     assert [path for path in outlay.folder.iterdir() if key in path.read_bytes().decode("latin-1")] == [kept]
 
 
+@WORDS
 def test_a_master_key_that_is_given_is_used_and_none_is_made(outlay: CommandLine) -> None:
     with outlay.runs("serve", "--port", "0", OUTLAY_MASTER_KEY=MASTER) as server:
         assert models(address_of(server), MASTER) == 200
@@ -61,6 +64,7 @@ def test_a_master_key_that_is_given_is_used_and_none_is_made(outlay: CommandLine
     assert not (outlay.folder / "outlay.db.master-key").exists()
 
 
+@WORDS
 def test_a_master_key_that_could_be_guessed_is_served_with_a_warning(outlay: CommandLine) -> None:
     for key, is_short in (("sk-1234", True), (MASTER, False)):
         with outlay.runs("serve", "--port", "0", OUTLAY_MASTER_KEY=key) as server:
@@ -114,6 +118,7 @@ def test_a_configuration_is_served_and_what_it_cannot_do_is_told_once(outlay: Co
     assert not outlay.database.exists()
 
 
+@WORDS
 def test_without_a_file_it_serves_the_environments_providers_or_says_that_there_are_none(
     outlay: CommandLine,
 ) -> None:
