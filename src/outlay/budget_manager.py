@@ -217,6 +217,7 @@ class BudgetManager:
                 model=spend.model,
                 price_version=spend.price_version,
                 completion_key=key,
+                priced_nanos=spend.priced_nanos,
             )
         )
         return {"user": self._users.record(user)}

@@ -256,6 +256,7 @@ class Call:
             price_version=charge.price_version,
             completion_key=key,
             detail=self._detail(reading, charge),
+            priced_nanos=charge.priced_nanos,
         )
         if plan.count is not None and charge.nanos:
             await plan.count(charge.nanos)

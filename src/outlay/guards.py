@@ -141,6 +141,7 @@ class Held:
         price_version: str | None = None,
         completion_key: str | None = None,
         detail: Mapping[str, object],
+        priced_nanos: int | None = None,
     ) -> None:
         """Charge every guard. A ledger that fails keeps the hold, which is then presumed at its expiry."""
         for guard, id in self._ids:
@@ -155,6 +156,7 @@ class Held:
                 price_version,
                 key,
                 dict(detail),
+                priced_nanos,
             )
             await self._end(guard, command)
 

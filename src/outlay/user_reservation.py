@@ -77,6 +77,7 @@ class UserReservation:
                 price_version=spend.price_version or None,
                 completion_key=spend.completion_key,
                 detail={"unproven": True} if self._is_unproven and self._held.is_limited else {},
+                priced_nanos=spend.priced_nanos,
             )
         )
 

@@ -137,16 +137,27 @@ def test_budgets_come_in_pages(store: Store) -> None:
     assert [[each.id for each in page] for page in pages] == [["2", "3"], ["1", "0"], []]
 
 
-def test_entries_of_an_older_schema_are_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = opening.migrations()
-    with monkeypatch.context() as patch:
-        patch.setattr(opening, "migrations", lambda: known[:2])
-        old = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
-        record(InlineLedger(old), "a", "user:ada", "user:ada", "global")
-        old.close()
+def as_version_2(path: Path) -> None:
+    """Take out of a file what versions 3 to 5 put in."""
+    connection = opening.connect(str(path))
+    connection.execute(
+        "DROP TRIGGER entries_note_their_accounts; DROP TABLE account_blocks; DROP INDEX entries_request;"
+        "DROP INDEX entries_response;"
+        "ALTER TABLE entries DROP COLUMN priced_nanos; PRAGMA user_version = 2;"
+        "UPDATE meta SET value = 2 WHERE key = 'schema_version'"
+    )
+    connection.close()
+
+
+def test_entries_of_an_older_schema_are_found_too(tmp_path: Path) -> None:
+    old = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
+    record(InlineLedger(old), "a", "user:ada", "user:ada", "global")
+    old.close()
+    as_version_2(tmp_path / "a.db")
     store = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
     record(InlineLedger(store), "b", "user:ada")
     with store.read() as reader:
         assert found(reader, EntryFilter("p", account="user:ada")) == ["a", "b"]
+        assert [entry.priced_nanos for entry in reader.entries(EntryFilter("p"))] == [None, None]
         assert audit(reader).findings == []
     store.close()

@@ -42,8 +42,9 @@ def show_entries(
     outlay entries --since 24h --account user:ada
     outlay entries --since 2026-01-01 --until 2026-02-01 --kind expire --json
 
-    JSON: {"entries": [{number, project, id, kind, at, admitted_at, accounts, usd, tokens, usage, source,
-    provider, model, price_version, request_id, attempt, tags, reason, detail}], "next_cursor": text or null}.
+    JSON: {"entries": [{number, project, id, kind, at, admitted_at, accounts, usd, priced_usd, tokens, usage,
+    source, provider, model, price_version, request_id, attempt, tags, reason, detail}], "next_cursor": text
+    or null}; priced_usd is our own price, where the provider stated a cost.
     """
     from outlay.ledger.moments import read_moment
     from outlay.ledger.reports import entries, entry_json
@@ -91,8 +92,10 @@ def _print(found: list[Entry]) -> None:
     from outlay.domain.windows import to_datetime
 
     has_projects = len({entry.project for entry in found}) > 1
+    has_prices = any(entry.priced_nanos is not None for entry in found)
     names = ["At (UTC)", "Kind", *(["Project"] if has_projects else []), "Account", "Model"]
-    table = make_table(*names, "USD", "Tokens", "Source", numbers=("USD", "Tokens"))
+    amounts = ["USD", *(["Priced"] if has_prices else []), "Tokens"]
+    table = make_table(*names, *amounts, "Source", numbers=tuple(amounts))
     for entry in found:
         first, others = (entry.accounts or ("",))[0], len(entry.accounts) - 1
         table.add_row(
@@ -102,6 +105,11 @@ def _print(found: list[Entry]) -> None:
             account_cell(first, others),
             cell(entry.model),
             cell(None if entry.usd_nanos is None else usd_text(entry.usd_nanos)),
+            *(
+                [cell(None if entry.priced_nanos is None else usd_text(entry.priced_nanos))]
+                if has_prices
+                else []
+            ),
             cell(entry.tokens),
             cell(entry.reason or entry.source),
         )

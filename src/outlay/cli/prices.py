@@ -1,4 +1,4 @@
-"""`outlay price`: what a model costs, and where that is from."""
+"""`outlay price` and `outlay prices drift`: what a model costs, and what its provider billed instead."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from outlay.cli.context import DatabaseOption, JsonOption, settings_of
-from outlay.cli.output import NONE, make_table, print_json, print_table
+from outlay.cli.context import (
+    DatabaseOption,
+    JsonOption,
+    ProjectOption,
+    project_of,
+    read_ledger_of,
+    settings_of,
+)
+from outlay.cli.output import NONE, cell, make_table, print_json, print_table
 
 if TYPE_CHECKING:
+    from outlay.ledger.store import Drift
     from outlay.pricing.price import Price
+
+app = typer.Typer(help="How prices compare with what providers bill.", no_args_is_help=True)
 
 _NANOS_PER_USD = 10**9
 _MILLION = 1_000_000
@@ -102,3 +112,64 @@ def _print(facts: dict[str, Any]) -> None:
     for name, key in (("Context window", "context_window"), ("Most output", "max_output_tokens")):
         typer.echo(f"{name}: {NONE if facts[key] is None else f'{facts[key]:,} tokens'}")
     typer.echo(f"Source: {facts['source']}, {facts['version']}")
+
+
+@app.command("drift")
+def show_drift(
+    context: typer.Context,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="From then on: a date or time, or how long ago: 24h, 7d."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Before then.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help="Of this model.")] = None,
+    project: ProjectOption = None,
+    database: DatabaseOption = None,
+    is_json: JsonOption = False,
+) -> None:
+    """Show how far what providers billed is from our own prices, by model.
+
+    Only charges whose provider stated a cost count. Drift is what was charged less our own price of it.
+
+    \b
+    outlay prices drift
+    outlay prices drift --since 7d --json
+
+    JSON: {"drift": [{provider, model, calls, charged_usd, priced_usd, drift_usd}]}; usd are decimal strings.
+    """
+    from outlay.ledger.moments import read_moment
+    from outlay.ledger.store import EntryFilter
+
+    with read_ledger_of(context, database) as reader:
+        now = reader.now()
+        wanted = EntryFilter(
+            project_of(context, project),
+            model=model,
+            since=read_moment(since, "--since", now),
+            until=read_moment(until, "--until", now),
+        )
+        found = [_drift_json(each) for each in reader.drift(wanted)]
+    if is_json:
+        print_json({"drift": found})
+        return
+    if not found:
+        typer.echo("No provider stated what it bills.")
+        return
+    numbers = ("Calls", "Charged", "Priced", "Drift")
+    table = make_table("Provider", "Model", *numbers, numbers=numbers)
+    for each in found:
+        table.add_row(*(cell(value) for value in each.values()))
+    print_table(table)
+
+
+def _drift_json(drift: Drift) -> dict[str, Any]:
+    from outlay.domain.money import usd_text
+
+    return {
+        "provider": drift.provider,
+        "model": drift.model,
+        "calls": drift.calls,
+        "charged_usd": usd_text(drift.charged_nanos),
+        "priced_usd": usd_text(drift.priced_nanos),
+        "drift_usd": usd_text(drift.charged_nanos - drift.priced_nanos),
+    }

@@ -84,6 +84,8 @@ def _check_charge(command: Settle | Record) -> None:
     _check_id(command.project, command.id)
     if command.usd_nanos is not None:
         check_amount(command.usd_nanos, "usd_nanos", MAX_CHARGE)
+    if command.priced_nanos is not None:
+        check_amount(command.priced_nanos, "priced_nanos", MAX_CHARGE)
     check_amount(command.tokens, "tokens", MAX_CHARGE)
     _check_among(command.source, SOURCES, "source")
     if isinstance(command, Record):

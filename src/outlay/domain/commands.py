@@ -60,7 +60,10 @@ class Reserve:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Replace a reservation's hold by the actual cost. `usd_nanos` is None where the cost is unknown."""
+    """Replace a reservation's hold by the actual cost. `usd_nanos` is None where the cost is unknown.
+
+    `priced_nanos` is our own price of the same usage, where the provider stated a cost.
+    """
 
     project: str
     id: str
@@ -71,6 +74,7 @@ class Settle:
     price_version: str | None = None
     completion_key: str | None = None
     detail: Mapping[str, object] = field(default_factory=dict)
+    priced_nanos: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Increase:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Charge spend that already happened; never refused."""
+    """Charge spend that already happened; never refused. `priced_nanos` as in `Settle`."""
 
     project: str
     id: str
@@ -112,6 +116,7 @@ class Record:
     tags: tuple[str, ...] = ()
     completion_key: str | None = None
     detail: Mapping[str, object] = field(default_factory=dict)
+    priced_nanos: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

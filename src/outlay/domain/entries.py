@@ -44,7 +44,8 @@ class Entry(NamedTuple):
     `ID#reverse` for a reversal, and the caller's own id for the others. `usd_nanos` is None where the cost
     is unknown. `admitted_at` is when the reservation was made (for the other kinds: `at`): charges belong to
     the period of that moment. `completion_key` names the provider's completion that was charged, so that it
-    is not charged twice.
+    is not charged twice. `priced_nanos` is our own price of what was charged, where its provider stated a
+    cost; of a correction and a reversal it is, as `usd_nanos` is, what they change.
     """
 
     project: str
@@ -70,6 +71,7 @@ class Entry(NamedTuple):
     completion_key: str | None = None
     fingerprint: bytes = b""
     reserve_fingerprint: bytes = b""
+    priced_nanos: int | None = None
     seq: int = 0
 
     @property

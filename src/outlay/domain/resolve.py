@@ -46,6 +46,7 @@ def decide_settle(
         price_version=command.price_version,
         completion_key=command.completion_key,
         detail=command.detail,
+        priced_nanos=command.priced_nanos,
     )
     return Decision(Posted(entry), changed, None, reservation.id, entry)
 
@@ -122,9 +123,10 @@ def decide_late(
         usd = expired.usd_nanos if command.usd_nanos is None else command.usd_nanos
         tokens, usage, source, reason = command.tokens, command.usage, command.source, None
         completion_key, version = command.completion_key, command.price_version
+        priced = None if usd is None else command.priced_nanos
     else:
         usd, tokens, usage, source, reason = 0, 0, {}, "manual", command.reason
-        completion_key, version = None, None
+        completion_key, version, priced = None, None, None
     actual = {"usd": usd or 0, "tokens": tokens}
     if reason == "never_sent":
         actual["requests"] = 0
@@ -151,6 +153,7 @@ def decide_late(
         detail={**command.detail, "actual_usd_nanos": usd, "actual_tokens": tokens},
         completion_key=completion_key,
         fingerprint=fingerprint,
+        priced_nanos=None if priced is None else priced - (expired.usd_nanos or 0),
         seq=0,
     )
     return Decision(Posted(entry), changed, entry=entry)
@@ -209,6 +212,7 @@ def decide_record(
         detail=command.detail,
         completion_key=command.completion_key,
         fingerprint=fingerprint,
+        priced_nanos=command.priced_nanos,
     )
     return Decision(Posted(entry, alerts=tuple(alerts)), changed, entry=entry)
 
@@ -317,9 +321,17 @@ def decide_reverse(
         detail={"by": command.by},
         completion_key=None,
         fingerprint=fingerprint,
+        priced_nanos=_unpriced(charge, correction),
         seq=0,
     )
     return Decision(Posted(entry), changed, entry=entry)
+
+
+def _unpriced(charge: Entry, correction: Entry | None) -> int | None:
+    """What a reversal takes back of our own price; a correction's is its difference to what was presumed."""
+    if correction is None or correction.priced_nanos is None:
+        return None if charge.priced_nanos is None else -charge.priced_nanos
+    return -(correction.priced_nanos + (charge.usd_nanos or 0))
 
 
 def _move(
@@ -366,6 +378,7 @@ def _resolution(
     reason: str | None = None,
     completion_key: str | None = None,
     detail: Mapping[str, object] = _EMPTY,
+    priced_nanos: int | None = None,
 ) -> Entry:
     """The entry that ends a reservation."""
     return Entry(
@@ -392,6 +405,7 @@ def _resolution(
         completion_key,
         fingerprint,
         reservation.fingerprint,
+        priced_nanos,
     )
 
 

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 if TYPE_CHECKING:
@@ -82,6 +89,12 @@ class Metrics:
             registry=registry,
         )
         self._presumed = Counter("outlay_presumed", "Calls whose outcome is unknown.", registry=registry)
+        self._drift = Gauge(
+            "outlay_price_drift_usd",
+            "USD that providers stated above our own prices; below zero: below them.",
+            ("model",),
+            registry=registry,
+        )
         self._upstream = Counter(
             "outlay_upstream_calls", "Calls to providers.", ("provider", "outcome"), registry=registry
         )
@@ -146,6 +159,15 @@ class Metrics:
         """A call's outcome is unknown: its hold is left to expire."""
         self._presumed.inc()
         self._held_nanos -= held_nanos
+
+    def drifted(self, model: str, nanos: int) -> None:
+        """A provider's stated cost differs by so much from our own price."""
+        if model not in self._models:
+            model = self._known(model)
+        child = self._children.get(key := ("drift", model))
+        if child is None:
+            child = self._children[key] = self._drift.labels(model)
+        child.inc(nanos / _NANOS)
 
     def upstream(self, provider: str, outcome: str) -> None:
         """A call to a provider ended: `ok`, or what became of it."""

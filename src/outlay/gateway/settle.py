@@ -49,7 +49,10 @@ def begin_settle(exchange: Exchange, status: int) -> None:
         charge.source,
         charge.price_version,
         detail=_detail(exchange, status),
+        priced_nanos=charge.priced_nanos,
     )
+    if charge.nanos is not None and charge.priced_nanos is not None:
+        exchange.services.metrics.drifted(exchange.model, charge.nanos - charge.priced_nanos)
     _begin(exchange, command)
 
 

@@ -16,6 +16,7 @@ Find = Callable[[str], Entry | None]
 """Finds another entry of the same project by its id."""
 
 _PROOFS: Final = ("never_sent", "rejected", "provider_error")
+_PRICED: Final = ("settle", "record", "correct", "reverse")
 _CORRECTION: Final = "#correct"
 _REVERSAL: Final = "#reverse"
 
@@ -32,6 +33,8 @@ def check_entry(entry: Entry, find: Find, rows: Collection[PeriodKey]) -> Iterat
     keys = [post.period_key for post in entry.posts]
     if len(set(keys)) < len(keys):
         yield Problem(6, "posts to one period twice")
+    if entry.priced_nanos is not None and (entry.kind not in _PRICED or entry.usd_nanos is None):
+        yield Problem(13, f"has a price of our own beside no charge (kind {entry.kind!r})")
     if entry.kind in ("settle", "void", "expire"):
         yield from _check_resolution(entry)
     elif entry.kind == "correct":

@@ -198,6 +198,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "admitted_at": to_datetime(entry.admitted_at).isoformat(),
         "accounts": list(entry.accounts),
         "usd": None if entry.usd_nanos is None else usd_text(entry.usd_nanos),
+        "priced_usd": None if entry.priced_nanos is None else usd_text(entry.priced_nanos),
         "tokens": entry.tokens,
         "usage": dict(entry.usage),
         "source": entry.source,

@@ -70,6 +70,16 @@ class DaySpend(NamedTuple):
     tokens: int
 
 
+class Drift(NamedTuple):
+    """What the charges of one model add up to, and our own prices of them; the difference is drift."""
+
+    provider: str | None
+    model: str | None
+    calls: int
+    charged_nanos: int
+    priced_nanos: int
+
+
 @dataclass(frozen=True, slots=True)
 class EntryFilter:
     """Which entries a report wants; None means any. Times are microseconds, `[since, until)`.
@@ -180,6 +190,12 @@ class Reader(Protocol):
         """What the entries between two numbers add up to, by the day their request was admitted.
 
         `since` and `until` bound that moment. Carried sums, grants and resets are no spend.
+        """
+
+    def drift(self, wanted: EntryFilter) -> Iterator[Drift]:
+        """What the charges that match add up to beside our own price, by provider and model.
+
+        Only charges whose provider stated a cost count. A correction counts with what it changed.
         """
 
 

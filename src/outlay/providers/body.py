@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import accumulate
@@ -12,6 +13,8 @@ from outlay.errors import InvalidValueError
 
 DEEPEST: Final = 100
 """No answer nests deeper; one that does could end in a RecursionError of whoever reads it."""
+_ODD_NUMBER: Final = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}")
+"""What Python and others write that is no JSON, or more than a float holds: it is read, and not believed."""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 
 
@@ -62,6 +65,8 @@ def decode(data: bytes) -> Any:
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         if b"\\ud" in data.lower():
             return _without_halves(data)
+        if _ODD_NUMBER.search(data):
+            return json.loads(data)
         raise ValueError(f"not JSON: {error}") from error
 
 

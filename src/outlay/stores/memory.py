@@ -20,6 +20,7 @@ from outlay.ledger.store import (
     Changes,
     ClockState,
     DaySpend,
+    Drift,
     EntryFilter,
     ModelKey,
     Ref,
@@ -449,6 +450,19 @@ class MemoryReader:
             sums[key] = (usd_nanos + (entry.usd_nanos or 0), tokens + (entry.tokens or 0))
         for key, (usd_nanos, tokens) in sums.items():
             yield DaySpend(*key, usd_nanos, tokens)
+
+    def drift(self, wanted: EntryFilter) -> Iterator[Drift]:
+        """Add up what was charged and what we priced it at, by provider and model."""
+        sums: dict[tuple[str | None, str | None], Drift] = {}
+        for entry in self.entries(wanted):
+            if entry.priced_nanos is None:
+                continue
+            key = (entry.provider, entry.model)
+            calls = -1 if entry.kind == "reverse" else 1
+            _, _, count, charged, priced = sums.get(key, Drift(*key, 0, 0, 0))
+            charged, priced = charged + (entry.usd_nanos or 0), priced + entry.priced_nanos
+            sums[key] = Drift(*key, count + calls, charged, priced)
+        yield from sorted(sums.values(), key=lambda each: (each.provider or "", each.model or ""))
 
 
 _NO_SPEND = ("carry", "grant", "reset")

@@ -30,7 +30,8 @@ OLDEST_READER: Final = 1
 
 What version 2 added has defaults, and version 1 names the columns it reads and writes: it goes on to admit
 and charge rightly beside this code, and keeps a detail and a holder that it does not know. Only its audit
-says that two tables were altered. What version 3 added, a trigger in the file keeps up.
+says that two tables were altered. What version 3 added, a trigger in the file keeps up; version 4 added an
+index, and what version 5 added may be null.
 """
 
 FIRST_SAFE_ENGINE: Final = (3, 51, 3)

@@ -14,7 +14,7 @@ from outlay.domain.budgets import Budget, Period
 from outlay.domain.entries import Entry
 from outlay.domain.reservations import Reservation
 from outlay.ledger.clock import Clock, read_clock
-from outlay.ledger.store import ClockState, DaySpend, EntryFilter, ModelKey
+from outlay.ledger.store import ClockState, DaySpend, Drift, EntryFilter, ModelKey
 from outlay.stores.sqlite import opening, rows, statements
 from outlay.stores.sqlite.finding import entry_conditions, indexed_group
 
@@ -161,6 +161,14 @@ class SQLiteReader:
         sql = f"{' AND '.join([start, *conditions])} GROUP BY 1, 2, 3"
         for day, accounts, model, usd_nanos, tokens in self._execute(sql, bindings):
             yield DaySpend(day, rows.names_of(accounts), model, usd_nanos or 0, tokens or 0)
+
+    def drift(self, wanted: EntryFilter) -> Iterator[Drift]:
+        """Add up what was charged and what we priced it at, by provider and model."""
+        after, before = self._span(wanted, 0, None)
+        conditions, bindings = entry_conditions(wanted)
+        sql = f"{' AND '.join([statements.DRIFT, *conditions])} GROUP BY 1, 2 ORDER BY 1, 2"
+        for row in self._execute(sql, bindings | {"after_seq": after, "before_seq": before}):
+            yield Drift(*row)
 
     def _find(
         self, sql: str, bindings: dict[str, object], after: int, before: int, limit: int | None

@@ -169,7 +169,7 @@ def entry_of(row: Row) -> Entry:
         _decode_names(row[17]),
         row[18],
         _decode(row[19]),
-        *row[20:24],
+        *row[20:25],
     )
 
 
@@ -199,6 +199,7 @@ def entry_row(entry: Entry) -> Row:
         entry.completion_key,
         entry.fingerprint,
         entry.reserve_fingerprint,
+        entry.priced_nanos,
     )
 
 

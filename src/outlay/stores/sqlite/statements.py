@@ -132,12 +132,12 @@ REMOVE_RESERVATION: Final = "DELETE FROM reservations WHERE project = ? AND id =
 ENTRY_COLUMNS: Final = """
 project, id, kind, at, admitted_at, accounts, posts, usd_nanos, tokens, usage, source, provider, model,
 price_version, request_id, attempt, output_cap, tags, reason, detail, completion_key, fingerprint,
-reserve_fingerprint
+reserve_fingerprint, priced_nanos
 """
 
 INSERT_ENTRY: Final = f"""
 INSERT INTO entries ({ENTRY_COLUMNS})
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 ENTRIES: Final = f"""
@@ -265,4 +265,10 @@ SELECT admitted_at / 86400000000, accounts, model, sum(usd_nanos), sum(tokens)
 FROM json_each(:blocks) AS block
 CROSS JOIN entries ON seq >= block.value << 10 AND seq < (block.value + 1) << 10
 WHERE +seq > :after_seq AND +seq < :before_seq AND kind NOT IN ('carry', 'grant', 'reset')
+"""
+
+# How what was charged differs from our own price, by model, of charges that have both.
+DRIFT: Final = """
+SELECT provider, model, sum(CASE kind WHEN 'reverse' THEN -1 ELSE 1 END), sum(usd_nanos), sum(priced_nanos)
+FROM entries WHERE seq > :after_seq AND seq < :before_seq AND priced_nanos IS NOT NULL
 """

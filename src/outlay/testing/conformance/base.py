@@ -27,7 +27,7 @@ from outlay.domain.reservations import Reservation
 from outlay.domain.windows import SECOND, Window, to_micros
 from outlay.errors import OutlayError
 from outlay.ledger.audit import audit
-from outlay.ledger.store import EntryFilter, Store
+from outlay.ledger.store import Drift, EntryFilter, Store
 from outlay.testing.clock import FakeClock
 from outlay.testing.inline import InlineLedger
 
@@ -157,6 +157,11 @@ class Bench:
         """The journal."""
         with self.ledger.store.read() as reader:
             return list(reader.entries(EntryFilter(**wanted)))
+
+    def drift(self, **wanted: Any) -> list[Drift]:
+        """What providers billed beside our own prices, by model."""
+        with self.ledger.store.read() as reader:
+            return list(reader.drift(EntryFilter(**wanted)))
 
     def pending(self) -> list[Reservation]:
         """All pending reservations."""

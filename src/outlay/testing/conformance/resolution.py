@@ -398,3 +398,30 @@ class Resolution(Bench):
         """Let every pending reservation run out."""
         self.clock.advance(601)
         self.ledger.sweep()
+
+    def test_our_own_price_is_kept_beside_a_charge_and_their_difference_is_drift(self) -> None:
+        self.put_budget(100)
+        self.admit("r1", 40, provider="openrouter", model="m")
+        entry = self.settle("r1", 25, priced_nanos=20)
+        assert (entry.usd_nanos, entry.priced_nanos) == (25, 20)
+        self.admit("r2", 10, provider="openrouter", model="m")
+        assert self.settle("r2", 10).priced_nanos is None
+        self.do(a_record("s1", 7, provider="xai", model="n", priced_nanos=9))
+        self.admit("r3", 40, provider="openrouter", model="m")
+        self.expire()
+        self.settle("r3", 35, priced_nanos=31)
+        drift = {each.model: each for each in self.drift()}
+        assert drift["m"].charged_nanos - drift["m"].priced_nanos == (25 - 20) + (35 - 31)
+        assert (drift["m"].calls, drift["n"][2:]) == (2, (1, 7, 9))
+        self.reverse("r1")
+        self.reverse("r3")
+        (after,) = [each for each in self.drift() if each.model == "m"]
+        assert (after.calls, after.charged_nanos - after.priced_nanos) == (0, 0)
+
+    def test_a_repeat_may_state_another_price_of_our_own(self) -> None:
+        self.admit("r1", 40)
+        assert self.settle("r1", 25, priced_nanos=20).priced_nanos == 20
+        assert self.settle("r1", 25, priced_nanos=21).priced_nanos == 20
+        assert isinstance(self.error(a_settle("r1", 26, priced_nanos=20)), AlreadyResolvedError)
+        self.admit("r2", 40)
+        assert isinstance(self.error(a_settle("r2", 25, priced_nanos=-1)), InvalidAmountError)
