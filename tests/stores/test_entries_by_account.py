@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from older_schemas import bring_back_to
 
 from outlay.domain.budgets import Budget
 from outlay.domain.commands import PutBudget, Record, Reverse
@@ -12,7 +13,7 @@ from outlay.domain.windows import SECOND, Window
 from outlay.ledger.audit import audit
 from outlay.ledger.store import DaySpend, EntryFilter, Reader, Store
 from outlay.stores.memory import MemoryStore
-from outlay.stores.sqlite import SQLiteStore, opening
+from outlay.stores.sqlite import SQLiteStore
 from outlay.testing.clock import FakeClock
 from outlay.testing.inline import InlineLedger
 
@@ -137,23 +138,11 @@ def test_budgets_come_in_pages(store: Store) -> None:
     assert [[each.id for each in page] for page in pages] == [["2", "3"], ["1", "0"], []]
 
 
-def as_version_2(path: Path) -> None:
-    """Take out of a file what versions 3 to 5 put in."""
-    connection = opening.connect(str(path))
-    connection.execute(
-        "DROP TRIGGER entries_note_their_accounts; DROP TABLE account_blocks; DROP INDEX entries_request;"
-        "DROP INDEX entries_response;"
-        "ALTER TABLE entries DROP COLUMN priced_nanos; PRAGMA user_version = 2;"
-        "UPDATE meta SET value = 2 WHERE key = 'schema_version'"
-    )
-    connection.close()
-
-
 def test_entries_of_an_older_schema_are_found_too(tmp_path: Path) -> None:
     old = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
     record(InlineLedger(old), "a", "user:ada", "user:ada", "global")
     old.close()
-    as_version_2(tmp_path / "a.db")
+    bring_back_to(2, tmp_path / "a.db")
     store = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
     record(InlineLedger(store), "b", "user:ada")
     with store.read() as reader:

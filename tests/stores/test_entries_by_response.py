@@ -6,6 +6,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from older_schemas import bring_back_to
 
 from outlay.domain.commands import Record
 from outlay.ledger.audit import audit
@@ -40,16 +41,11 @@ def test_an_entry_is_found_by_either_id(kind: str, tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_file_of_the_version_before_is_upgraded_and_its_entries_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    known = opening.migrations()
-    (number,) = (number for number, text in known if "entries_response" in text)
-    with monkeypatch.context() as patch:
-        patch.setattr(opening, "migrations", lambda: known[: number - 1])
-        before = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
-        record(before, 1)
-        before.close()
+def test_a_file_of_the_version_before_is_upgraded_and_its_entries_are_found(tmp_path: Path) -> None:
+    before = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
+    record(before, 1)
+    before.close()
+    bring_back_to(3, tmp_path / "a.db")
     after = SQLiteStore(tmp_path / "a.db", clock=FakeClock())
     assert found(after, "chatcmpl-1") == ["r1"]
     with after.read() as reader:
