@@ -116,12 +116,14 @@ def asked_of(body: Mapping[str, Any]) -> dict[str, str]:
     """
     asked: dict[str, str] = {}
     for dimension in DIMENSIONS:
+        value: Any = body.get(dimension.path[0])
+        if value is None:
+            continue
         if dimension.tool_prefix:
-            if _has_tool(body.get("tools"), dimension.tool_prefix):
+            if _has_tool(value, dimension.tool_prefix):
                 asked[dimension.name] = "preview"
             continue
-        value: Any = body
-        for key in dimension.path:
+        for key in dimension.path[1:]:
             value = value.get(key) if isinstance(value, Mapping) else None
         if value is None:
             continue
@@ -172,15 +174,16 @@ def served(asked: Mapping[str, str], answered: Mapping[str, str], price: Price) 
         answered: what the answer says, in lower case, by dimension.
         price: the standard price.
     """
-    if not asked and not answered:
-        yield {}
-        return
-    values = [
-        dimension.served(asked.get(dimension.name), answered.get(dimension.name), price)
-        for dimension in DIMENSIONS
-    ]
+    names, values = [], []
+    for dimension in DIMENSIONS:
+        name = dimension.name
+        if name in asked or name in answered:
+            found = dimension.served(asked.get(name), answered.get(name), price)
+            if found is not _STANDARD:
+                names.append(name)
+                values.append(found)
     for combination in product(*values):
-        yield {name: value for name, value in zip(ANSWERED, combination, strict=True) if value}
+        yield {name: value for name, value in zip(names, combination, strict=True) if value}
 
 
 def is_dearer(price: Price, name: str) -> bool:
