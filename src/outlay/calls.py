@@ -165,7 +165,7 @@ class Call:
 
     async def _reserve(self, body: dict[str, Any], price: Price) -> None:
         plan, target, reason, unproven = self._plan, self._plan.target, None, None
-        asked = asked_of(body)
+        asked = {**target.asked, **asked_of(body)}
         is_standard_tier_put = (
             "service_tier" not in asked
             and target.takes_standard_tier(plan.endpoint)
@@ -246,6 +246,7 @@ class Call:
             at=plan.at,
             own=plan.own_price,
             price=self._price,
+            asked=plan.target.asked,
         )
         self.cost = None if charge.nanos is None else usd_float(charge.nanos)
         await self._held.settle(

@@ -36,7 +36,7 @@ UNCOUNTED: list[tuple[str, Any]] = [
         "input_dbu_cost_per_token", "explicit_cache_read_input_token_cost", "some_new_cost_per_thing",
         "audio_hours", "input_mchars", "rerank_searches_kcount",
     )),
-    ("regional_processing_uplift_multiplier_eu", 1.1),
+    ("regional_endpoint_uplift_multiplier", 1.1),
     ("off_peak_pricing", {"input_cost_per_token": 1e-7}),
     ("tiered_pricing", [{"max_results_range": [0, 25], "input_cost_per_query": 0.005}]),
     ("guardrail_cost_per_unit", {"a": 1}),
@@ -139,7 +139,8 @@ COUNTED: list[tuple[dict[str, Any], dict[str, int], dict[str, str], int]] = [
     ({"provider_specific_entry": {"fast": 2.0}}, {}, {"speed": "fast"}, 3_000_000),
     ({"input_cost_per_token_above_128k_tokens": 2e-6}, {}, {}, 0),
     ({"input_cost_per_second": 0, "ocr_cost_per_page": 0.0}, {}, {}, 0),
-    ({"regional_processing_uplift_multiplier_eu": 1}, {}, {}, 0),
+    ({"regional_endpoint_uplift_multiplier": 1}, {}, {}, 0),
+    ({"regional_processing_uplift_multiplier_eu": 1.1}, {}, {"processing_region": "regional"}, 300_000),
 ]
 
 

@@ -42,6 +42,7 @@ EXAMPLES = {
         *("anthropic", "claude-opus-5", {"inference_geo": "us"}, {"inference_geo": "global"}, "us"),
         "messages",
     ),
+    "processing_region": Example(*("openai", "gpt-5.5", {"processing_region": "regional"}, {}, "regional")),
     "search_context_size": Example(
         "perplexity",
         "sonar",

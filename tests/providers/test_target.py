@@ -164,3 +164,19 @@ def test_the_catalogue_names_providers_as_the_price_data_does() -> None:
     priced = {provider.id for provider in data_snapshot.get_snapshot().providers}
     free = {"ollama", "openai_compatible"}
     assert {provider.pricing_id for provider in PROVIDERS.values()} - free <= priced
+
+
+@pytest.mark.parametrize(
+    ("base", "asked"),
+    [
+        ("https://api.openai.com/v1", {}),
+        ("https://eu.api.openai.com/v1", {"processing_region": "regional"}),
+        ("https://us.api.openai.com/v1", {"processing_region": "regional"}),
+        ("https://eu.api.example.com/v1", {}),
+        ("https://notapi.openai.com/v1", {}),
+    ],
+)
+def test_a_regional_host_of_openai_asks_for_its_region(base: str, asked: dict[str, str]) -> None:
+    target = resolve("openai/gpt-5.5", api_key="k", api_base=base, environ={})
+    assert target.asked == asked
+    assert target.takes_standard_tier("chat") == base.endswith("api.openai.com/v1") * ("notapi" not in base)

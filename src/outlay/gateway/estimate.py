@@ -86,8 +86,8 @@ def _asked(exchange: Exchange, price: Price) -> dict[str, str]:
 
     A deployment's region is a fact wherever the request goes.
     """
-    asked = {**folded(exchange.upstream.settings), **asked_of(exchange.body)}
     target = exchange.upstream.target
+    asked = {**target.asked, **folded(exchange.upstream.settings), **asked_of(exchange.body)}
     exchange.is_standard_tier_put = (
         "service_tier" not in asked
         and target.takes_standard_tier(exchange.endpoint)

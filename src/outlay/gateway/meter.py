@@ -24,5 +24,5 @@ def meter(exchange: Exchange, reading: Reading | None = None) -> None:
         own=deployment.own_price or None,
         price=exchange.price,
         priced_as=deployment.priced_as,
-        asked=folded(deployment.settings),
+        asked={**deployment.target.asked, **folded(deployment.settings)},
     )

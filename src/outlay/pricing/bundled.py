@@ -193,7 +193,10 @@ def fee_variants(rates: Rates, fees: ModelFees) -> dict[Choice, tuple[Rates, ...
 
 def region_factors(fees: ModelFees) -> dict[Choice, Fraction]:
     """Give by what a region multiplies the rates of tokens."""
-    return {("inference_geo", region): factor for region, factor in fees.regions.items()}
+    factors = {("inference_geo", region): factor for region, factor in fees.regions.items()}
+    if fees.regional_host is not None:
+        factors["processing_region", "regional"] = fees.regional_host
+    return factors
 
 
 def _minimum_audio_seconds(source: Provider, info: ModelInfo) -> int:

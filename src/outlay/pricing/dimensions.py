@@ -76,6 +76,8 @@ class Dimension:
         return _STANDARD if said in self.cheaper else known | _STANDARD
 
 
+PROCESSING_REGION: Final = "processing_region"
+"""OpenAI's regional hosts, as `regional`; where a region costs no more, it has no value in the price."""
 _NONE: Final[frozenset[str]] = frozenset()
 _STANDARD: Final = frozenset(("",))
 
@@ -97,6 +99,8 @@ DIMENSIONS: Final = (
         standard=frozenset(("global", "not_available")),
         open_providers=frozenset(("anthropic",)),
     ),
+    # https://developers.openai.com/api/docs/pricing ("Regional processing"): asked for by the host alone
+    Dimension((PROCESSING_REGION,), cheaper=frozenset(("regional",))),
     # https://docs.perplexity.ai/getting-started/pricing: the fee of a request goes by it
     Dimension(("web_search_options", "search_context_size"), is_binding=True),
     # https://developers.openai.com/api/docs/pricing ("Web search"): the preview tool has a price of its own

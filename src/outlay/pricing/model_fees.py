@@ -22,8 +22,9 @@ _ONE: Final = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class ModelFees:
-    """What one model adds: `rates` in nanos, request fees by `search_context_size`, and factors of regions.
+    """What one model adds: `rates` in nanos, request fees by `search_context_size`, factors of regions.
 
+    `regional_host` is by what a host of one region multiplies what tokens cost.
     `tiers` are factors of tiers that genai-prices lacks, `preview_search` is the fee of a search with
     OpenAI's `web_search_preview`. `is_search` says that every answer is searched for, `is_content_free` that
     what a search finds bills no tokens.
@@ -32,6 +33,7 @@ class ModelFees:
     rates: Rates = field(default_factory=dict)
     sizes: Mapping[str, Fraction] = field(default_factory=dict)
     regions: Mapping[str, Fraction] = field(default_factory=dict)
+    regional_host: Fraction | None = None
     tiers: Mapping[str, Fraction] = field(default_factory=dict)
     preview_search: Fraction | None = None
     is_search: bool = False
@@ -83,7 +85,12 @@ _FEES: Final[tuple[tuple[str, ModelFees], ...]] = (
         _US_ONLY,
     ),
     # https://developers.openai.com/api/docs/guides/ultrafast-mode
-    (r"gpt-6-astra|gpt-6\.1-sol", ModelFees(tiers={"ultrafast": Fraction(6)})),
+    # https://developers.openai.com/api/docs/pricing: regional hosts cost a tenth more from GPT-5.4 on
+    (
+        r"gpt-6-astra|gpt-6\.1-sol",
+        ModelFees(tiers={"ultrafast": Fraction(6)}, regional_host=Fraction(11, 10)),
+    ),
+    (r"gpt-(5\.[4-9]|[6-9]).*", ModelFees(regional_host=Fraction(11, 10))),
 )
 
 

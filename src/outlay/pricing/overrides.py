@@ -48,6 +48,10 @@ PER_COUNT_FIELDS: Final[dict[str, str]] = {
 
 SETTING_FIELDS: Final = frozenset({"from", "free", "context_window", "max_output_tokens"})
 _PER_THOUSAND_FIELDS: Final = {"file_search_cost_per_1k_calls": "storage_searches"}
+_REGIONAL_FIELDS: Final = frozenset(
+    {"regional_processing_uplift_multiplier_eu", "regional_processing_uplift_multiplier_us"}
+)
+_REGIONAL: Final = ("processing_region", "regional")
 _NESTED_FIELDS: Final = frozenset(
     {"tiered_pricing", "search_context_cost_per_query", "provider_specific_entry"}
 )
@@ -57,7 +61,7 @@ _UNCOUNTED_FIELDS: Final = re.compile(
     r"|video_per_second)(_above_\w+)?|output_cost_per_(image|second)_\w+|(input|output)_dbu_cost_per_token"
     r"|(annotation|ocr)_cost_per_(credit|page)|google_maps_grounding_cost_per_query"
     r"|(file_search|vector_store)_cost_per_gb_per_day|code_interpreter_cost_per_session"
-    r"|computer_use_(input|output)_cost_per_1k_tokens|regional_\w+_uplift_multiplier(_eu|_us)?"
+    r"|computer_use_(input|output)_cost_per_1k_tokens|regional_\w+_uplift_multiplier"
 )
 """LiteLLM's fields that state what is not counted here; with a tier behind them too."""
 _LIKE_A_PRICE: Final = re.compile(r".*_cost(_.*)?|cost_per_.*|.*_uplift_multiplier(_.*)?")
@@ -98,7 +102,7 @@ def is_price_field(name: str) -> bool:
 
 
 def _is_special(name: str) -> bool:
-    if name in _NESTED_FIELDS:
+    if name in _NESTED_FIELDS or name in _REGIONAL_FIELDS:
         return True
     plain = re.sub(r"_(priority|flex|batches)$", "", name)
     return _UNCOUNTED_FIELDS.fullmatch(plain) is not None
@@ -185,6 +189,9 @@ def _read_field(read: _Fields, name: object, value: object, where: str, *, is_st
         _read_multipliers(read, value, where)
     elif name == "tiered_pricing":
         _read_tiered(read, value, where)
+    elif name in _REGIONAL_FIELDS:
+        stated = read.multipliers.get(_REGIONAL, Fraction(0))
+        read.multipliers[_REGIONAL] = max(stated, _rate(value, where))
     elif isinstance(value, Mapping | list) or _says_something(value, where):
         read.uncounted.append(str(name))
 

@@ -6,9 +6,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import urlsplit
 
 from outlay.errors import InvalidValueError, ProviderAuthError
+from outlay.pricing.dimensions import PROCESSING_REGION
 from outlay.pricing.names import is_priced_provider, priced_family
 from outlay.providers.catalogue import (
     PROVIDERS,
@@ -20,6 +22,8 @@ from outlay.providers.catalogue import (
 )
 from outlay.providers.hosts import is_own_host
 
+_NOTHING: Final[Mapping[str, str]] = {}
+_REGIONAL: Final[Mapping[str, str]] = {PROCESSING_REGION: "regional"}
 _OPENAI_REASONING = re.compile(r"(o\d|gpt-[5-9])", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0]")
 
@@ -39,6 +43,17 @@ class Target:
     def is_own_host(self) -> bool:
         """Whether the address is the provider's own, or one of its regions', and no relay's."""
         return is_own_host(self.base_url, self.provider.base_url)
+
+    @property
+    def asked(self) -> Mapping[str, str]:
+        """What the address itself asks for, by dimension: OpenAI's regional hosts process in their region."""
+        is_regional = (
+            self.provider.id == "openai" and self.is_own_host and self.base_url != self.provider.base_url
+        )
+        is_regional = (
+            is_regional and urlsplit(self.base_url).hostname != urlsplit(self.provider.base_url).hostname
+        )
+        return _REGIONAL if is_regional else _NOTHING
 
     def takes_standard_tier(self, endpoint: Endpoint) -> bool:
         """Whether the standard service tier can be asked for where a project's setting may be dearer.
