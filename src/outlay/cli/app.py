@@ -110,7 +110,8 @@ def run(arguments: Sequence[str]) -> int:
         explain = getattr(error, "format_message", None)
         if explain is None:
             raise
-        return _fail_to_parse(type(error).__name__, explain())
+        where = getattr(getattr(error, "ctx", None), "command_path", "outlay")
+        return _fail_to_parse(type(error).__name__, explain(), where)
     return code if isinstance(code, int) else 0
 
 
@@ -121,11 +122,11 @@ def _check_text(argument: str) -> None:
         raise InvalidValueError(f"{argument!r} is not UTF-8 text") from error
 
 
-def _fail_to_parse(kind: str, message: str) -> int:
+def _fail_to_parse(kind: str, message: str, where: str) -> int:
     if kind == "NoArgsIsHelpError":  # nothing was asked for: the message is the help
         typer.echo(message)
         return EXIT_ERROR
-    return _fail(f"{message} (see `outlay --help`)")
+    return _fail(f"{message} (see `{where} --help`)")
 
 
 def _fail(message: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from outlay.cli.context import DatabaseOption, JsonOption, open_ledger_of
+from outlay.cli.context import DatabaseOption, JsonOption, open_ledger_to_read, settings_of
 from outlay.cli.output import make_progress, print_json, printable
 from outlay.errors import DatabaseCorruptError
 
@@ -33,9 +33,9 @@ def run_audit(context: typer.Context, database: DatabaseOption = None, is_json: 
     JSON: {"database", "is_clean", "findings": [{invariant, where, message}], "unlisted": how many more,
     "checked": {entries, reservations, budgets, periods, model_totals}}.
     """
-    with open_ledger_of(context, database) as ledger:
+    path = str(settings_of(context, database).database_path.absolute())
+    with open_ledger_to_read(context, database) as ledger:
         report = _audit(ledger)
-    path = str(getattr(ledger.store, "path", ""))
     if is_json:
         print_json(_to_json(report, path))
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from outlay.cli.amounts import AmountCommand
 from outlay.cli.context import (
     DatabaseOption,
     JsonOption,
@@ -14,6 +15,7 @@ from outlay.cli.context import (
     project_of,
     read_ledger_of,
 )
+from outlay.cli.keys import shown_account
 from outlay.cli.output import amount_cell, cell, make_table, print_json, print_table, printable
 from outlay.errors import InvalidValueError
 
@@ -37,7 +39,7 @@ _OWN_KINDS = frozenset({"key", "team", "member", "user", "customer", "organizati
 """Accounts whose own fields (`max_budget`, `rpm_limit` …) state budgets too."""
 
 
-@app.command("set")
+@app.command("set", cls=AmountCommand)
 def set_budget(
     context: typer.Context,
     account: Annotated[
@@ -81,8 +83,9 @@ def set_budget(
             owner = _account(reader, account, into)
             name = id or _id(owner, unit, rule.text, names)
             budget = _budget(reader, into, name, owner, unit, amount, rule, mode, names)
+            shown = _shown_id(reader, budget)
         ledger.execute(PutBudget(budget, operator(), is_anchor_kept=True))
-    typer.echo(f"{printable(name)}: {amount_cell(amount, budget.unit)} {budget.unit}, {rule.text}, {mode}")
+    typer.echo(f"{printable(shown)}: {amount_cell(amount, budget.unit)} {budget.unit}, {rule.text}, {mode}")
 
 
 @app.command("list")
@@ -106,12 +109,13 @@ def list_budgets(
     with read_ledger_of(context, database) as reader:
         owner = None if account is None else _account(reader, account, into)
         found = reader.budgets(into, owner)
+        shown = [_shown_id(reader, budget) for budget in found]
     if is_json:
         print_json({"budgets": [_to_json(budget) for budget in found]})
     elif not found:
         typer.echo("There are no budgets here." if account is None else f"{account} has no budgets here.")
     else:
-        _print(found)
+        _print(found, shown)
 
 
 @app.command("remove")
@@ -125,17 +129,16 @@ def remove(
 
     \b
     outlay budget remove user:ada/usd-daily
+    outlay budget remove key:web/usd-weekly
     """
     from outlay.domain.commands import RemoveBudget
 
     into = _project(context, project)
     with open_ledger_of(context, database) as ledger:
         with ledger.read() as reader:
-            budget = reader.budget(into, id)
-        if budget is None:
-            raise InvalidValueError(f"there is no budget {id!r} in project {into}: see `outlay budget list`")
+            budget = _find(reader, into, id)
         _check_not_of_record(budget, "removed")
-        ledger.execute(RemoveBudget(into, id, operator()))
+        ledger.execute(RemoveBudget(into, budget.id, operator()))
     typer.echo(f"{printable(id)}: removed")
 
 
@@ -156,6 +159,36 @@ def _account(reader: Reader, given: str, project: str) -> str:
     if project == PROJECT and given.startswith("key:"):
         return find_key(reader, given.removeprefix("key:")).id
     return check_account_id(given, "ACCOUNT")
+
+
+def _find(reader: Reader, project: str, given: str) -> Budget:
+    """The budget of this id. A key in front of it may go by its alias, or by the start of its hash.
+
+    Raises:
+        InvalidValueError: there is none.
+    """
+    budget = reader.budget(project, given)
+    slashes = [at for at, each in enumerate(given) if each == "/"] if given.startswith("key:") else []
+    for at in slashes:  # an alias may have slashes too
+        if budget is not None:
+            break
+        try:
+            owner = _account(reader, given[:at].removesuffix("…"), project)
+        except InvalidValueError:
+            continue
+        budget = reader.budget(project, owner + given[at:])
+    if budget is None:
+        raise InvalidValueError(
+            f"there is no budget {given!r} in project {project}: see `outlay budget list`"
+        )
+    return budget
+
+
+def _shown_id(reader: Reader, budget: Budget) -> str:
+    """A budget's id; one that is named after a key with the key's alias, as `remove` takes it."""
+    shown = shown_account(reader, budget.account, budget.project)
+    begins = f"{budget.account}/"
+    return f"{shown}/{budget.id.removeprefix(begins)}" if budget.id.startswith(begins) else budget.id
 
 
 def _id(account: str, unit: str, window: str, models: tuple[str, ...]) -> str:
@@ -219,8 +252,9 @@ def _limit(text: str, unit: str) -> int:
 
 
 def _window(text: str, zone: str) -> Window:
-    from outlay.domain.windows import Window
+    from outlay.domain.windows import Window, check_zone
 
+    check_zone(zone, "--time-zone: the time zone")
     return Window.parse("1h" if text == "hourly" else text, zone=zone, field="WINDOW")
 
 
@@ -240,14 +274,14 @@ def _to_json(budget: Budget) -> dict[str, Any]:
     }
 
 
-def _print(found: list[Budget]) -> None:
+def _print(found: list[Budget], shown: list[str]) -> None:
     table = make_table(
         "Id", "Limit", "Unit", "Window", "Mode", "Models", numbers=("Limit",), whole=("Limit",)
     )
-    for budget in found:
+    for budget, id in zip(found, shown, strict=True):
         zone = "" if budget.window.zone == "UTC" else f" {budget.window.zone}"
         table.add_row(
-            cell(budget.id),
+            cell(id),
             amount_cell(budget.limit, budget.unit),
             budget.unit,
             cell(budget.window.text + zone),

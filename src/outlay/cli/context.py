@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,14 +67,39 @@ def open_ledger_of(
     Raises:
         InvalidValueError: there is no such database.
     """
-    from outlay.bootstrap import open_ledger
+    settings = settings_of(context, database)
+    if not is_made:
+        _check_exists(settings.database_path)
+    with _opened(settings) as ledger:
+        yield ledger
+
+
+@contextmanager
+def open_ledger_to_read(context: typer.Context, database: str | None) -> Iterator[Ledger]:
+    """Open the ledger that was asked for, and only to read it: one that cannot be written will do.
+
+    Raises:
+        InvalidValueError: there is no such database.
+    """
+    from outlay.stores.sqlite.read_only import readable
 
     settings = settings_of(context, database)
-    if not is_made and not settings.database_path.exists():
-        raise InvalidValueError(
-            f"there is no database at {settings.database_path}: "
-            "name one with --database or OUTLAY_DATABASE_URL"
-        )
+    _check_exists(settings.database_path)
+    with readable(settings.database_path) as path, _opened(replace(settings, database_path=path)) as ledger:
+        yield ledger
+
+
+@contextmanager
+def read_ledger_of(context: typer.Context, database: str | None) -> Iterator[Reader]:
+    """Look into the database that was asked for."""
+    with open_ledger_to_read(context, database) as ledger, ledger.read() as reader:
+        yield reader
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Ledger]:
+    from outlay.bootstrap import open_ledger
+
     ledger = open_ledger(settings)
     try:
         yield ledger
@@ -81,11 +107,11 @@ def open_ledger_of(
         ledger.close()
 
 
-@contextmanager
-def read_ledger_of(context: typer.Context, database: str | None) -> Iterator[Reader]:
-    """Look into the database that was asked for."""
-    with open_ledger_of(context, database) as ledger, ledger.read() as reader:
-        yield reader
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise InvalidValueError(
+            f"there is no database at {path}: name one with --database or OUTLAY_DATABASE_URL"
+        )
 
 
 def operator() -> str:

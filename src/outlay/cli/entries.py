@@ -28,7 +28,7 @@ def show_entries(
         list[str] | None,
         typer.Option(metavar="KIND", help="Of this kind, such as settle or expire; may be repeated."),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="At most so many.")] = 50,
     cursor: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Go on after a page: its next_cursor.")
     ] = None,

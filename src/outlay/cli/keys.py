@@ -63,8 +63,10 @@ def create(
 
     JSON: as `outlay key info --json`, and "key": the secret.
     """
+    from outlay.domain.windows import check_zone
     from outlay.gateway.keys import make_key
 
+    check_zone(time_zone, "--time-zone: the time zone")
     fields = {
         "key_alias": alias,
         "user_id": user,
@@ -229,6 +231,21 @@ def named_account(reader: Reader, given: str | None, project: str | None) -> str
     if kind != "key" or project not in (None, PROJECT) or is_hash(name):
         return given
     return find_key(reader, name.removesuffix("…")).id
+
+
+def shown_account(reader: Reader, account: str, project: str) -> str:
+    """The account as a person may name it: of a gateway's key its alias, else the start of its hash."""
+    from outlay.gateway.config import PROJECT
+    from outlay.gateway.directory import find_record
+    from outlay.gateway.keys import is_hash
+    from outlay.gateway.records import KeyRecord
+
+    kind, _, name = account.partition(":")
+    if kind != "key" or project != PROJECT or not is_hash(name):
+        return account
+    record = find_record(reader, account, KeyRecord)
+    alias = None if record is None else record.key_alias
+    return f"key:{alias or name[:12] + '…'}"
 
 
 def _zone_of(reader: Reader, account: str) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from outlay.cli.amounts import AmountCommand
 from outlay.cli.context import (
     DatabaseOption,
     JsonOption,
@@ -57,7 +58,7 @@ def list_presumed(
         _print(found)
 
 
-@app.command("settle")
+@app.command("settle", cls=AmountCommand)
 def settle(
     context: typer.Context,
     entry_id: Id,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, get_args
 
 from outlay.domain.accounts import check_account_id, check_name
-from outlay.domain.windows import Window
+from outlay.domain.windows import Window, check_zone
 from outlay.errors import InvalidAmountError, InvalidValueError
 
 Unit = Literal["usd", "tokens", "requests", "concurrency"]
@@ -101,7 +101,7 @@ def check_budget(budget: Budget) -> Budget:
 
     Raises:
         InvalidAmountError: the limit is not an integer ≥ 0, or absurd.
-        InvalidValueError: an unknown unit, mode or account kind, or a bad filter or threshold.
+        InvalidValueError: an unknown unit, mode, account kind or time zone, or a bad filter or threshold.
     """
     check_name(budget.project, "project")
     check_name(budget.id, "budget id")
@@ -111,6 +111,7 @@ def check_budget(budget: Budget) -> Budget:
     if budget.mode not in MODES:
         raise InvalidValueError(f"mode must be one of {', '.join(MODES)}, not {budget.mode!r}")
     check_amount(budget.limit, "limit")
+    check_zone(budget.window.zone, "time zone")
     _check_names(budget.models, "models")
     _check_names(budget.providers, "providers")
     for percent in budget.alert_percents:

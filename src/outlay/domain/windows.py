@@ -64,7 +64,7 @@ class Window:
         Raises:
             InvalidValueError: an unknown rule, a length of zero or above a hundred years, an unknown zone.
         """
-        find_zone(zone)
+        check_zone(zone, "time zone")
         if text == "total":
             return cls("total", "total", 0, anchor_at, zone)
         if isinstance(text, str) and text in _ALIGNED:
@@ -130,6 +130,21 @@ def find_zone(zone: str) -> tzinfo:
         raise InvalidValueError(
             f"time zone must be an IANA name such as Europe/Berlin, not {zone!r}"
         ) from None
+
+
+def check_zone(value: object, field: str) -> str:
+    """Check the name of a time zone, as somebody gave it.
+
+    Raises:
+        InvalidValueError: no such zone; the message names `field`.
+    """
+    try:
+        if isinstance(value, str):
+            find_zone(value)
+            return value
+    except InvalidValueError:
+        pass
+    raise InvalidValueError(f"{field} must be an IANA name such as Europe/Berlin, not {value!r}")
 
 
 def _calendar_interval(window: Window, now: int) -> Interval:

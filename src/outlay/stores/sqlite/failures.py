@@ -37,10 +37,14 @@ def translate(error: Exception, path: str) -> OutlayError:
         )
     elif isinstance(error, apsw.ReadOnlyError):
         ours = DatabaseReadOnlyError(f"{path} cannot be written: make the file and its folder writable")
-    elif isinstance(error, apsw.CorruptError | apsw.NotADBError | _UNREADABLE):
+    elif isinstance(error, apsw.NotADBError):
         ours = DatabaseCorruptError(
-            f"{path} is damaged or is no database ({error}): restore it from a backup, or name another file; "
+            f"{path} is no SQLite database, or is encrypted: restore it from a backup, or name another file; "
             "it was not changed"
+        )
+    elif isinstance(error, apsw.CorruptError | _UNREADABLE):
+        ours = DatabaseCorruptError(
+            f"{path} is damaged ({error}): restore it from a backup, or name another file; it was not changed"
         )
     else:
         ours = LedgerUnavailableError(

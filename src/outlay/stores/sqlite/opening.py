@@ -140,13 +140,15 @@ def check_file(path: Path, mounts: Path = _MOUNTS) -> None:
             f"{path} lies on a network file system ({kind}), where locks cannot be trusted: "
             "put it on a local disk of one machine"
         )
+    if path.exists():
+        if not path.is_file():
+            raise DatabaseCorruptError(f"{path} is not a file: name a file for the database")
+        check_readable(path)
     for each in (path, folder):
-        if each.exists() and not _is_writable(each):
+        if each.exists() and not is_writable(each):
             raise DatabaseReadOnlyError(f"{each} is read-only: make it writable, or name another database")
     if not path.exists():
         return
-    if not path.is_file():
-        raise DatabaseCorruptError(f"{path} is not a file: name a file for the database")
     size = path.stat().st_size
     if 0 < size < _SMALLEST_BYTES:  # its bytes are the engine's to read: a close here would drop its locks
         raise DatabaseCorruptError(
@@ -184,7 +186,7 @@ def prepare(connection: apsw.Connection, path: str, busy_seconds: float) -> None
         LedgerUnavailableError: the engine does not do as it is told.
     """
     connection.set_busy_timeout(int(busy_seconds * 1000))
-    settings = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    settings = {"journal_mode": "wal", "synchronous": 2, "fullfsync": 1, "foreign_keys": 1}
     for name, wanted in settings.items():
         connection.execute(f"PRAGMA {name} = {wanted}").fetchall()
         got = connection.execute(f"PRAGMA {name}").get
@@ -271,7 +273,21 @@ def newest_migration() -> int:
     return migrations()[-1][0]
 
 
-def _is_writable(path: Path) -> bool:
+def check_readable(path: Path) -> None:
+    """Check that a file may be read.
+
+    Raises:
+        DatabaseReadOnlyError: it may not, not even read.
+    """
+    bits = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+    if not path.stat().st_mode & bits or not os.access(path, os.R_OK):
+        raise DatabaseReadOnlyError(
+            f"{path} cannot be read, for its permissions do not allow it: change them (chmod), or run as its "
+            "owner"
+        )
+
+
+def is_writable(path: Path) -> bool:
     """Also for root, whom the system lets write what is marked read-only."""
     return bool(path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)) and os.access(
         path, os.W_OK
