@@ -127,7 +127,7 @@ def test_litellms_arguments_that_ask_for_nothing_are_taken_out(
         {"guardrails": ["pii"]},
         {"caching": True},
         {"cache": {"ttl": 5}},
-        {"request_timeout": 5},
+        {"stream_timeout": 5},
         {"extra_body": {"num_retries": 3}},
         {"aws_region_name": "x"},
     ],

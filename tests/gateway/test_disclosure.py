@@ -92,16 +92,16 @@ def test_a_cap_that_a_budget_of_others_lowers_is_put_and_not_told(
     provider: FakeProvider, tmp_path: Path, path: str, is_stream: bool
 ) -> None:
     model = "claude-sonnet-4-6" if path == "/v1/messages" else "demo"
-    body: dict[str, Any] = {"model": model, "stream": is_stream, "messages": HELLO}
+    body: dict[str, Any] = {"model": model, "stream": is_stream}
     if path == "/v1/messages":
-        body |= {"max_tokens": 50_000, "metadata": {"user_id": "acme"}}
+        body |= {"messages": HELLO, "max_tokens": 50_000, "metadata": {"user_id": "acme"}}
     elif path == "/v1/responses":
         body |= {"input": "Hello", "user": "acme"}
     else:
         body |= (
             {"prompt": "Hello", "max_tokens": 50_000, "user": "acme"}
             if path == "/v1/completions"
-            else {"user": "acme"}
+            else {"messages": HELLO, "user": "acme"}
         )
     budgets = [usd_budget("customer:acme", 0.01)]
     with gateway_with(provider, tmp_path, *budgets, clamp="always") as gateway:
