@@ -110,7 +110,15 @@ class UserReservation:
         self._is_unproven = bool(bound.unknown_fields)
         is_refused = self._is_unproven and not self._is_unknown_passed
         unproven = unproven_reason(bound.unknown_fields) if is_refused else None
-        want = Want(bound, self._hold_seconds, provider, name, price.version, unproven_reason=unproven)
+        want = Want(
+            bound,
+            self._hold_seconds,
+            provider,
+            name,
+            price.version,
+            unproven_reason=unproven,
+            is_free=price.is_declared_free,
+        )
         try:
             LOOP.run(self._held.reserve(want))
         except REFUSALS as refusal:

@@ -23,6 +23,7 @@ from outlay.pricing.request_fields import (
     check_fields,
     table_of,
     uncounted_fields,
+    unproven_reason,
 )
 from outlay.pricing.request_fields.betas import BETAS
 from outlay.pricing.request_fields.rules import Fields, Refused, asks_for_nothing
@@ -222,6 +223,22 @@ def test_what_callers_name_themselves_is_not_looked_at() -> None:
     }
     found = check_fields(body, endpoint="messages", provider="anthropic")
     assert (found.refused, found.unknown) == (None, ())
+
+
+def test_a_field_is_allowed_where_it_stands_and_nowhere_else() -> None:
+    body = {"frob": 1, "reasoning": {"frob": 1}, "messages": [{"role": "user", "frob": 1}, {"frob": 1}]}
+    for allowed, unknown in (
+        ("frob", ("reasoning.frob", "messages[0].frob", "messages[1].frob")),
+        ("messages.frob", ("frob", "reasoning.frob")),
+    ):
+        found = check_fields(body, endpoint="chat", provider="openai", allowed=frozenset({allowed}))
+        assert found.unknown == unknown
+
+
+def test_a_message_names_some_of_many_unknown_fields() -> None:
+    body = {f"{'x' * 1_000}{n}": 1 for n in range(1_000)}
+    found = check_fields(body, endpoint="chat", provider="openai")
+    assert 0 < len(unproven_reason(found.unknown)) < 2_000
 
 
 def test_a_field_without_a_bound_cannot_be_vouched_for() -> None:

@@ -46,6 +46,7 @@ FORMATS: Final[Mapping[str, Fields]] = {
     "messages": MESSAGES,
 }
 _MOST_SHOWN: Final = 100
+_MOST_NAMED: Final = 8
 _NO_PARTS: Final = (str, type(None))
 
 
@@ -58,7 +59,7 @@ class FieldNameError(InvalidValueError):
 
 
 class FieldFindings(NamedTuple):
-    """What stands in a request: the first field that nothing bounds, with the reason, and those unknown."""
+    """What stands in a request: the first field that nothing bounds, with the reason; the first unknown."""
 
     refused: tuple[str, str] | None = None
     unknown: tuple[str, ...] = ()
@@ -224,7 +225,7 @@ class _Findings:
             if isinstance(rule, Refused):
                 self._refuse(f"{HEADER}: {name}", rule)
             elif rule is None:
-                self._note(f"{HEADER}: {name}", name)
+                self._note(f"{HEADER}: {name}")
 
     def _nested(self, table: Fields, value: Any, path: str) -> None:
         if isinstance(value, Mapping):
@@ -252,10 +253,10 @@ class _Findings:
         if table.others is not None:
             self._refuse(path, table.others)
         else:
-            self._note(path, name)
+            self._note(path)
 
-    def _note(self, path: str, name: str) -> None:
-        if name not in self._allowed and plain_path(path) not in self._allowed:
+    def _note(self, path: str) -> None:
+        if plain_path(path) not in self._allowed and len(self._unknown) < _MOST_NAMED:
             self._unknown.append(path[:_MOST_SHOWN])
 
     def _refuse(self, path: str, rule: Refused | Only) -> None:
