@@ -14,6 +14,7 @@ from outlay.domain.commands import (
     FreeSlots,
     Grant,
     Increase,
+    Probe,
     PutAccount,
     Record,
     Reserve,
@@ -38,6 +39,8 @@ def check_command(command: Command) -> None:
     """
     if isinstance(command, Reserve):
         _check_reserve(command)
+    elif isinstance(command, Probe):
+        _check_reserve(command.reserve)
     elif isinstance(command, Settle | Record):
         _check_charge(command)
     elif isinstance(command, FreeSlot):

@@ -59,6 +59,17 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask whether `reserve` would be refused whatever others hold. Nothing is held.
+
+    For a request that takes long to count: ask with the least that it can need, and count it only if a
+    budget has something left.
+    """
+
+    reserve: Reserve
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """Replace a reservation's hold by the actual cost. `usd_nanos` is None where the cost is unknown.
 
@@ -210,6 +221,7 @@ class ConfirmClock:
 
 Command = (
     Reserve
+    | Probe
     | Settle
     | Void
     | Increase

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from outlay.domain.budgets import Budget, Period, PeriodKey, Unit, running_period
 from outlay.domain.commands import Amount, Increase, Reserve
 from outlay.domain.entries import Entry
-from outlay.domain.outcomes import Alert, Increased, Outcome, Refusal, RefusalReason, Reserved
+from outlay.domain.outcomes import Alert, Increased, Outcome, Possible, Refusal, RefusalReason, Reserved
 from outlay.domain.reservations import Hold, Reservation
 from outlay.domain.windows import NEVER
 from outlay.errors import IdempotencyConflictError
@@ -119,6 +119,20 @@ def decide_reserve(
         is_usd_limited=is_usd_limited,
     )
     return Decision(outcome, periods, reservation)
+
+
+def decide_probe(
+    command: Reserve,
+    accounts: tuple[str, ...],
+    budgets: Sequence[Budget],
+    newest: Mapping[int, Period | None],
+    now: int,
+) -> Refusal | Possible:
+    """Refuse what would be refused though nobody else held anything; hold nothing."""
+    outcome = decide_reserve(command, accounts, budgets, newest, now, b"").outcome
+    if isinstance(outcome, Refusal) and not outcome.can_wait:
+        return outcome
+    return Possible()
 
 
 def repeat_reserve(pending: Reservation | None, ended: Entry | None, fingerprint: bytes) -> Reserved | None:

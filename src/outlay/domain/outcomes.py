@@ -67,6 +67,10 @@ class Refusal(NamedTuple):
     mode: Mode | None = None
 
 
+class Possible(NamedTuple):
+    """A probed request may be admitted: now, or when others have ended."""
+
+
 class Stale(NamedTuple):
     """An account of the request changed after the caller read it."""
 
@@ -100,4 +104,4 @@ class Freed(NamedTuple):
     reservations: int
 
 
-Outcome = Reserved | Refusal | Stale | Posted | Increased | Put | Freed
+Outcome = Reserved | Refusal | Possible | Stale | Posted | Increased | Put | Freed

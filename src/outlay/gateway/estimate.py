@@ -17,9 +17,14 @@ from outlay.pricing.estimate import estimate as bound_of
 from outlay.pricing.price import Price
 from outlay.pricing.request_fields import FieldNameError, unproven_reason
 
-_LONG_BYTES: Final = 100_000
+LONG_BYTES: Final = 100_000
 """A longer body is measured on a thread, so that others need not wait."""
 _FREE: Final = price_from_fields({"free": True})
+
+
+def find_price(exchange: Exchange) -> None:
+    """Say what the model costs; None if nobody knows."""
+    exchange.price = _price(exchange)
 
 
 async def estimate(exchange: Exchange, *, counted_input_tokens: int | None = None) -> None:
@@ -28,7 +33,6 @@ async def estimate(exchange: Exchange, *, counted_input_tokens: int | None = Non
     Raises:
         GatewayError: 400, naming a field that the provider would misread.
     """
-    exchange.price = _price(exchange)
     exchange.settings = _settings(exchange)
     try:
         await _measure(exchange, exchange.price or _FREE, counted_input_tokens)
@@ -39,7 +43,7 @@ async def estimate(exchange: Exchange, *, counted_input_tokens: int | None = Non
 
 async def _measure(exchange: Exchange, price: Price, counted_input_tokens: int | None) -> None:
     try:
-        if exchange.size > _LONG_BYTES:
+        if exchange.size > LONG_BYTES:
             exchange.bound = await asyncio.to_thread(_bound, exchange, price, counted_input_tokens)
         else:
             exchange.bound = _bound(exchange, price, counted_input_tokens)

@@ -6,8 +6,10 @@ name that stands twice, say).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +29,10 @@ MOST_TAGS: Final = 32
 _CUSTOMER_HEADERS: Final = (b"x-outlay-customer", b"x-litellm-end-user-id")
 _TAG_HEADERS: Final = (b"x-outlay-tags", b"x-litellm-tags")
 
+_LONG_BYTES: Final = 2**20
+_READER: Final = ThreadPoolExecutor(1, "outlay-reader")
+"""Reads long bodies one at a time: each step of that keeps the interpreter to itself, and others wait."""
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -38,11 +44,12 @@ async def parse(exchange: Exchange) -> None:
     """
     limits = exchange.services.config.limits
     raw = await read_body(exchange.receive, exchange.headers, limits)
-    check_depth(raw, limits.max_depth)
     exchange.size = len(raw)
-    if idempotency.HEADER in exchange.headers:
-        exchange.digest = hashlib.sha256(raw).hexdigest()
-    body = _object(raw)
+    if exchange.size > _LONG_BYTES:
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(_READER, _read, exchange, raw, limits.max_depth)
+    else:
+        body = _read(exchange, raw, limits.max_depth)
     for name in FORBIDDEN:
         if name in body:
             raise invalid(f"{name} cannot be set by callers: the operator configures it. Leave it out.", name)
@@ -61,6 +68,13 @@ async def parse(exchange: Exchange) -> None:
 def invalid(message: str, param: str | None = None) -> GatewayError:
     """A request that cannot be served as it is."""
     return GatewayError(400, "invalid_request_error", message, param=param)
+
+
+def _read(exchange: Exchange, raw: bytes, max_depth: int) -> dict[str, Any]:
+    check_depth(raw, max_depth)
+    if idempotency.HEADER in exchange.headers:
+        exchange.digest = hashlib.sha256(raw).hexdigest()
+    return _object(raw)
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -14,13 +14,13 @@ from outlay.gateway import idempotency
 from outlay.gateway.answer import answer, end_stream, look_for_client, refuse, replay
 from outlay.gateway.authenticate import authenticate
 from outlay.gateway.entitle import entitle
-from outlay.gateway.estimate import estimate
+from outlay.gateway.estimate import LONG_BYTES, estimate, find_price
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import internal_failure
 from outlay.gateway.limits import ClientGoneError
 from outlay.gateway.meter import meter
 from outlay.gateway.parse import parse
-from outlay.gateway.reserve import reserve
+from outlay.gateway.reserve import refuse_if_spent, reserve
 from outlay.gateway.room import check_room
 from outlay.gateway.route import route
 from outlay.gateway.send import send, send_stream
@@ -59,6 +59,9 @@ async def _carry_out(exchange: Exchange) -> None:
             return
         entitle(exchange)
         route(exchange)
+        find_price(exchange)
+        if exchange.size > LONG_BYTES:
+            await refuse_if_spent(exchange)
         await estimate(exchange)
         await reserve(exchange)
         if exchange.is_stream:

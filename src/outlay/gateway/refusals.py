@@ -128,6 +128,7 @@ def _facts(exchange: Exchange, refusal: Refusal) -> dict[str, Any]:
             "unit": unit,
             "window": refusal.window,
             **{name: amount_value(getattr(refusal, name), unit) for name in amounts},
+            **({} if _is_counted(exchange) else {"needed": None}),
             "affordable_max_tokens": refusal.affordable_output_tokens,
         }
     return {
@@ -141,7 +142,7 @@ def _facts(exchange: Exchange, refusal: Refusal) -> dict[str, Any]:
 def _message(exchange: Exchange, refusal: Refusal, *, is_litellm: bool = False) -> str:
     start = "Budget has been exceeded! " if is_litellm else ""
     if _is_own(exchange, refusal):
-        text = _with_figures(refusal, is_litellm=is_litellm)
+        text = _with_figures(exchange, refusal, is_litellm=is_litellm)
     else:
         text = f"{start}{_named_budget(exchange, refusal).capitalize()} cannot admit this request."
     if refusal.can_wait:
@@ -151,7 +152,7 @@ def _message(exchange: Exchange, refusal: Refusal, *, is_litellm: bool = False) 
     return text
 
 
-def _with_figures(refusal: Refusal, *, is_litellm: bool) -> str:
+def _with_figures(exchange: Exchange, refusal: Refusal, *, is_litellm: bool) -> str:
     unit = refusal.unit
     limit, is_usd = amount_text(refusal.limit, unit), unit == "usd"
     settled, reserved, needed = (
@@ -162,14 +163,20 @@ def _with_figures(refusal: Refusal, *, is_litellm: bool) -> str:
     if is_litellm:
         cost, most = settled.lstrip("$"), limit.lstrip("$")
         start = f"Budget has been exceeded! Current cost: {cost}, Max budget: {most}. "
+    need = f"it needs up to {needed}; " if _is_counted(exchange) else ""
     text = (
         f"{start}The budget {_shown_budget(refusal)} of {_shown(refusal.account)} cannot admit this request: "
-        f"it needs up to {needed}; of {limit}, {settled} {'is' if is_usd else 'are'} spent and {reserved} "
+        f"{need}of {limit}, {settled} {'is' if is_usd else 'are'} spent and {reserved} "
         "reserved."
     )
     if refusal.affordable_output_tokens:
         text += f" max_tokens of at most {refusal.affordable_output_tokens} would fit."
     return text
+
+
+def _is_counted(exchange: Exchange) -> bool:
+    """Whether it is known what the request needs: of one that is refused before it is counted it is not."""
+    return exchange.bound is not None or exchange.unbounded_reason is not None
 
 
 def _named_budget(exchange: Exchange, refusal: Refusal) -> str:

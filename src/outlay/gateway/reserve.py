@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Final
 
 from outlay.charging import put_cap
-from outlay.domain.commands import Amount, Reserve
-from outlay.domain.outcomes import Refusal, Reserved
+from outlay.domain.commands import Amount, Command, Probe, Reserve
+from outlay.domain.outcomes import Outcome, Refusal, Reserved, Stale
 from outlay.errors import IdempotencyConflictError, LedgerStaleError, ProviderError
 from outlay.gateway import estimate, idempotency
 from outlay.gateway.authenticate import authenticate
@@ -55,19 +56,37 @@ async def reserve(exchange: Exchange) -> None:
         log.warning("%s has %s %% of budget %s spent or held", *alert[1:], alert.budget_id)
 
 
+async def refuse_if_spent(exchange: Exchange) -> None:
+    """Refuse a long request before its tokens are counted, where a budget has nothing left for it.
+
+    Raises:
+        GatewayError: as `reserve`, which would refuse it whatever others hold.
+    """
+    exchange.accounts = _accounts(exchange)
+    outcome = await _decided(exchange, lambda: Probe(_least(exchange)))
+    if isinstance(outcome, Refusal):
+        exchange.services.metrics.refused(outcome.reason)
+        raise refusal_error(exchange, outcome)
+
+
 async def _reserve(exchange: Exchange) -> Reserved | Refusal:
-    ledger, wait = exchange.services.ledger, exchange.services.config.budget_wait_seconds
+    wait = exchange.services.config.budget_wait_seconds
     exchange.reservation_id = idempotency.reservation_id(exchange)
+    try:
+        outcome = await _decided(exchange, lambda: _command(exchange), wait)
+    except IdempotencyConflictError:
+        raise idempotency.conflict(exchange) from None
+    if isinstance(outcome, Reserved) and outcome.is_replay:
+        raise idempotency.conflict(exchange)
+    assert isinstance(outcome, Reserved | Refusal)  # noqa: S101 # a reserve has no other outcome
+    return outcome
+
+
+async def _decided(exchange: Exchange, command: Callable[[], Command], wait_seconds: float = 0.0) -> Outcome:
+    """What the ledger says; a key that changed since it was read is read again."""
     for _ in range(_TRIES):
-        try:
-            outcome = await ledger.execute_async(_command(exchange), wait_seconds=wait)
-        except IdempotencyConflictError:
-            raise idempotency.conflict(exchange) from None
-        if isinstance(outcome, Refusal):
-            return outcome
-        if isinstance(outcome, Reserved):
-            if outcome.is_replay:
-                raise idempotency.conflict(exchange)
+        outcome = await exchange.services.ledger.execute_async(command(), wait_seconds=wait_seconds)
+        if not isinstance(outcome, Stale):
             return outcome
         authenticate(exchange, is_fresh=True)
         entitle(exchange)
@@ -100,7 +119,7 @@ def _command(exchange: Exchange) -> Reserve:
         wanted,
         least,
         exchange.unbounded_reason,
-        (f"provider:{target.provider.id}", f"deployment:{exchange.upstream.id}"),
+        _attempt_accounts(exchange),
         exchange.request_id,
         provider=target.provider.id,
         model=exchange.model,
@@ -112,6 +131,30 @@ def _command(exchange: Exchange) -> Reserve:
         is_free=exchange.price is not None and exchange.price.is_declared_free,
         disclosed_accounts=exchange.who.own_accounts,
     )
+
+
+def _least(exchange: Exchange) -> Reserve:
+    """The least that any request may need: a token, and a nano-dollar unless the model is free."""
+    target, price = exchange.upstream.target, exchange.price
+    amounts = {"tokens": Amount(1)}
+    if price is not None:
+        amounts["usd"] = Amount(0 if price.is_free else 1)
+    return Reserve(
+        PROJECT,
+        exchange.request_id,
+        exchange.accounts,
+        amounts,
+        1,
+        attempt_accounts=_attempt_accounts(exchange),
+        provider=target.provider.id,
+        model=exchange.model,
+        catalogue_version=exchange.who.version,
+    )
+
+
+def _attempt_accounts(exchange: Exchange) -> tuple[str, ...]:
+    deployment = exchange.upstream
+    return f"provider:{deployment.target.provider.id}", f"deployment:{deployment.id}"
 
 
 def _accounts(exchange: Exchange) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from outlay.domain.commands import (
     FreeSlots,
     Grant,
     Increase,
+    Probe,
     Record,
     Reserve,
     Reset,
@@ -26,7 +27,7 @@ from outlay.domain.commands import (
     Settle,
     Void,
 )
-from outlay.domain.decide import Decision, decide_increase, decide_reserve, repeat_reserve
+from outlay.domain.decide import Decision, decide_increase, decide_probe, decide_reserve, repeat_reserve
 from outlay.domain.entries import Entry, correction_id, reversal_id
 from outlay.domain.outcomes import Freed, Outcome, Posted, Refusal, Stale
 from outlay.domain.reservations import Reservation
@@ -135,7 +136,8 @@ class Books:
                 entries.add(Ref(command.project, command.id))
             if isinstance(command, Record | Settle) and command.completion_key is not None:
                 completions.add(Ref(command.project, command.completion_key))
-        self._load_lineages(command for command in commands if isinstance(command, Reserve | Record))
+        named = (command.reserve if isinstance(command, Probe) else command for command in commands)
+        self._load_lineages(command for command in named if isinstance(command, Reserve | Record))
         if unknown := (ends | entries) - self._pending.keys() - self._gone:
             self._pending.update(self._tx.reservations(unknown))
         for ref in ends - self._pending.keys():
@@ -167,6 +169,8 @@ class Books:
             decision = self._adjust(command, mark)
         elif isinstance(command, Reverse):
             decision = self._reverse(command, mark)
+        elif isinstance(command, Probe):
+            return self._probe(command.reserve)
         elif isinstance(command, FreeSlot):
             decision = self._free_slot(command)
         elif isinstance(command, FreeSlots):
@@ -194,12 +198,19 @@ class Books:
                 "set the system clock; until then nothing is admitted, and spend is still recorded"
             )
         lineage = self._lineage(command)
-        if command.catalogue_version is not None and lineage.version > command.catalogue_version:
-            return Decision(Stale(lineage.latest))
-        if lineage.blocked is not None:
-            return Decision(Refusal("account_blocked", lineage.blocked))
+        barred = _barred(command, lineage)
+        if barred is not None:
+            return Decision(barred)
         newest = self._newest_of(lineage.budgets)
         return decide_reserve(command, lineage.accounts, lineage.budgets, newest, self._tx.now, mark)
+
+    def _probe(self, command: Reserve) -> Outcome:
+        lineage = self._lineage(command)
+        barred = _barred(command, lineage)
+        if barred is not None:
+            return barred
+        newest = self._newest_of(lineage.budgets)
+        return decide_probe(command, lineage.accounts, lineage.budgets, newest, self._tx.now)
 
     def _end(self, command: Settle | Void, mark: bytes) -> Decision:
         ref = Ref(command.project, command.id)
@@ -470,6 +481,13 @@ class Books:
         if missing:
             known.update(self._tx.periods(missing))
             self._budgets.update(self._tx.budgets_by_key({key[0] for key in missing}))
+
+
+def _barred(command: Reserve, lineage: Lineage) -> Stale | Refusal | None:
+    """Why a request is not even decided: its accounts changed since they were read, or one is blocked."""
+    if command.catalogue_version is not None and lineage.version > command.catalogue_version:
+        return Stale(lineage.latest)
+    return None if lineage.blocked is None else Refusal("account_blocked", lineage.blocked)
 
 
 def _named(command: Reserve | Record) -> tuple[str, ...]:

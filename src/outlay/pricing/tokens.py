@@ -72,12 +72,22 @@ _VOCABULARIES: Final[tuple[tuple[str, str, bool], ...]] = (
 )
 _NEAREST: Final = Vocabulary("o200k_base", is_exact=False)
 LONGEST_COUNTED: Final = 1_000_000
+_LONG_TEXT: Final = 20_000
+"""A longer text is encoded without keeping other threads from running. Only the batch encoder can do that; it
+would take a special token in the text as one token, where a provider takes it as text."""
+_TOKEN_BYTES: Final = 4
+_is_child = False
 _loaded: dict[str, AnyTokenizer] = {}
 _loading = Lock()
 
 
 def _forget_in_child() -> None:
-    """Another thread may have been counting at the fork: what it had locked stays locked in the child."""
+    """Another thread may have been counting at the fork: what it had locked stays locked in the child.
+
+    The threads of the batch encoder are not there either.
+    """
+    global _is_child  # noqa: PLW0603 # a fact of the process
+    _is_child = True
     _loaded.clear()
     _loading.release()
 
@@ -110,14 +120,23 @@ def tokenizer(name: str) -> AnyTokenizer:
     return found
 
 
+@lru_cache(maxsize=32)
+def _specials(name: str) -> tuple[str, ...]:
+    return tuple(tokenizer(name).special_tokens())
+
+
 def count_ordinary(text: str, name: str) -> int:
     """Count a text's tokens in a vocabulary.
 
     Raises:
         InvalidValueError: the text holds a lone surrogate, which no UTF-8 can carry.
     """
+    used = tokenizer(name)
     try:
-        return len(tokenizer(name).encode_ordinary(text))
+        if len(text) >= _LONG_TEXT and not _is_child and not any(each in text for each in _specials(name)):
+            tokens, _ = used.encode_batch_flat([text])  # other threads run meanwhile
+            return len(tokens) // _TOKEN_BYTES
+        return len(used.encode_ordinary(text))
     except UnicodeEncodeError:
         raise InvalidValueError("The text holds a lone surrogate: send valid Unicode") from None
 

@@ -6,9 +6,9 @@ from datetime import datetime
 from itertools import product
 from typing import Any
 
-from outlay.domain.budgets import MODES, Unit
-from outlay.domain.commands import Amount, FreeSlot, Increase, PutBudget, RemoveBudget, Void
-from outlay.domain.outcomes import Freed, Refusal, Reserved, Stale
+from outlay.domain.budgets import MODES, UNITS, Mode, Unit
+from outlay.domain.commands import Amount, FreeSlot, Increase, Probe, PutBudget, RemoveBudget, Void
+from outlay.domain.outcomes import Freed, Possible, Refusal, Reserved, Stale
 from outlay.domain.windows import to_micros
 from outlay.testing.conformance.base import ANN, PROJECT, Bench, a_budget, a_reserve, a_settle
 
@@ -189,6 +189,52 @@ class Admission(Bench):
         answers = self.ledger.batch(a_reserve("r1"), FreeSlot(PROJECT, "r1"), a_reserve("r2"))
         assert [type(each) for each in answers] == [Reserved, Freed, Reserved]
         assert self.counters() == (1, 0)
+
+    def test_a_probe_refuses_what_is_spent_and_holds_nothing(self) -> None:
+        self.put_budget(10)
+        probe = Probe(a_reserve("r1", 1, hold_micros=1))
+        assert self.do(probe, Possible) == Possible()
+        self.admit("r2", 10)
+        self.do(probe, Possible)  # r2 may cost less
+        self.settle("r2", 10)
+        refusal = self.do(probe, Refusal)
+        assert (refusal.limit, refusal.settled, refusal.reserved, refusal.can_wait) == (10, 10, 0, False)
+        assert refusal == self.refuse("r3", 1)
+        self.grant("g", 1)
+        self.do(probe, Possible)
+        assert (self.counters(), self.pending()) == ((0, 10), [])
+
+    def test_a_probe_looks_at_every_budget_of_the_lineage_in_every_mode_and_unit(self) -> None:
+        self.put_account(ANN, parent="team:red")
+        modes: tuple[Mode, ...] = ("hard", "crossing")
+        for mode, unit in product(modes, UNITS):
+            budget = a_budget(0, unit, id=f"{mode} {unit}", account="team:red", mode=mode)
+            self.do(PutBudget(budget, by="test"))
+            refusal = self.do(Probe(a_reserve("r1", 1)), Refusal)
+            assert (refusal.budget_id, refusal.account) == (budget.id, "team:red")
+            self.do(RemoveBudget(PROJECT, budget.id))
+        self.put_budget(0, mode="soft", account="team:red")
+        self.do(Probe(a_reserve("r1", 1)), Possible)
+
+    def test_a_probe_of_what_costs_nothing_is_possible_though_all_is_spent(self) -> None:
+        self.put_budget(0)
+        self.do(Probe(a_reserve("r1", 0)), Possible)
+
+    def test_a_probe_tells_a_blocked_or_changed_account_and_a_price_that_is_unknown(self) -> None:
+        self.put_budget(10)
+        with self.ledger.store.read() as reader:
+            version = reader.catalogue_version()
+        assert (
+            self.do(Probe(a_reserve("r1", amounts={"tokens": Amount(1)})), Refusal).reason == "price_unknown"
+        )
+        self.put_account(ANN, status="blocked")
+        assert self.do(Probe(a_reserve("r1")), Refusal).reason == "account_blocked"
+        self.do(Probe(a_reserve("r1", catalogue_version=version)), Stale)
+
+    def test_a_probe_sees_what_came_before_it_in_its_batch(self) -> None:
+        self.put_budget(10)
+        answers = self.ledger.batch(a_reserve("r1", 10), a_settle("r1", 10), Probe(a_reserve("r2", 1)))
+        assert isinstance(answers[-1], Refusal)
 
     def test_filters_narrow_a_budget_to_models_and_providers(self) -> None:
         self.put_budget(10, id="m", models=("gpt", "claude"))
