@@ -66,36 +66,38 @@ def read_figures(
     """
     total = counts.get(TOTAL)
     whole = {unit: count for unit, count in counts.items() if unit != TOTAL}
-    sent, made = counts.get("input_tokens", 0), counts.get("output_tokens", 0)
-    if total == sent + made and not _too_large(whole):
-        return Figures((whole,))
-    is_odd = False
     beside = _too_large(whole)
-    if beside:
-        whole, is_odd = _moved(whole, beside), True
-        sent, made = whole.get("input_tokens", 0), whole.get("output_tokens", 0)
-    parts = [unit for unit in _PARTS if counts.get(unit) and unit not in beside]
-    excess = None if total is None else total - sent - made
-    if total is not None and total > most_total:
-        is_odd, excess = True, None
-    if excess == 0:
+    if total == _sum(whole) and not beside:
         return Figures((whole,))
-    if excess is None or excess < 0:
-        named = [unit for unit in _CACHED if unit in parts] if is_cache_beside else []
-        if is_reasoning_beside and "output_reasoning_tokens" in parts and total is None:
-            named.append("output_reasoning_tokens")
-        return Figures((_moved(whole, named),), is_odd)
-    exact = tuple(_moved(whole, chosen) for chosen in _sums(parts, counts, excess))
-    if exact:
-        return Figures(exact)
-    end = _ENDS[1] if has_output_rate else _ENDS[0]
-    readings = [{**whole, end: whole.get(end, 0) + excess}]
+    parts = [unit for unit in _PARTS if whole.get(unit)]
+    if total is not None and total <= most_total:
+        exact = tuple(_moved(whole, chosen) for chosen in _exact(parts, whole, total - _sum(whole)))
+        if exact:
+            return Figures(exact)
+    if total is not None and total > most_total:
+        is_odd, total = True, None
+    else:
+        is_odd = bool(beside)
+    whole = _moved(whole, beside)
+    parts = [unit for unit in parts if unit not in beside]
     cached = [unit for unit in _CACHED if unit in parts]
-    rest = excess - sum(counts[unit] for unit in cached)
+    rest = 0 if total is None else total - _sum(whole)
+    if rest <= 0:
+        named = cached if is_cache_beside else []
+        if is_reasoning_beside and "output_reasoning_tokens" in parts and TOTAL not in counts:
+            named = [*named, "output_reasoning_tokens"]
+        return Figures((_moved(whole, named),), is_odd)
+    end = _ENDS[1] if has_output_rate else _ENDS[0]
+    readings = [{**whole, end: whole.get(end, 0) + rest}]
+    rest -= sum(counts[unit] for unit in cached)
     if is_cache_beside and cached and rest > 0:
         moved = _moved(whole, cached)
         readings.append({**moved, end: moved.get(end, 0) + rest})
     return Figures(tuple(readings), is_odd)
+
+
+def _sum(counts: Mapping[str, int]) -> int:
+    return sum(counts.get(end, 0) for end in _ENDS)
 
 
 def _too_large(counts: Mapping[str, int]) -> list[str]:
@@ -121,9 +123,11 @@ def _moved(counts: Counts, beside: list[str] | tuple[str, ...]) -> Counts:
     return moved
 
 
-def _sums(parts: list[str], counts: Mapping[str, int], wanted: int) -> Iterator[tuple[str, ...]]:
-    """Each choice of parts that adds up to a number."""
+def _exact(parts: list[str], counts: Counts, missing: int) -> Iterator[tuple[str, ...]]:
+    """Each choice of parts that adds up to what is missing, where the others fit into their wholes."""
     for size in range(1, len(parts) + 1):
         for chosen in combinations(parts, size):
-            if sum(counts[unit] for unit in chosen) == wanted:
-                yield chosen
+            if sum(counts[unit] for unit in chosen) == missing:
+                inside = {unit: count for unit, count in counts.items() if unit not in chosen}
+                if not _too_large(inside):
+                    yield chosen

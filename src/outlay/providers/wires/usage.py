@@ -190,7 +190,8 @@ def _add_own(
     own, prompt = usage.get(_OWN), claim.get("input_tokens")
     cached = sum(value for value in beside.values() if is_count(value))
     if own is not None:
-        if cached and is_count(own) and (is_beside or prompt == own + cached):
+        is_said = is_count(own) and bool(own or not prompt)  # a 0 beside the other name says nothing
+        if cached and is_said and (is_beside or prompt == own + cached):
             own, cached = own + cached, 0
         _put(claim, "input_tokens", own)
     if cached and not is_inside and "input_tokens" in claim:
