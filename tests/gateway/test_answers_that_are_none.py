@@ -15,7 +15,7 @@ from outlay.testing.provider import FakeProvider
 pytest_plugins = ["front_doors"]
 
 REAL_NANOS = 75_800_000
-PATHS = {
+PATHS: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": ("/v1/chat/completions", {"model": "demo", "messages": HELLO, "max_tokens": 9_000}),
     "completions": ("/v1/completions", {"model": "demo", "prompt": "Three rivers:", "max_tokens": 9_000}),
     "responses": ("/v1/responses", {"model": "demo", "input": "Three rivers.", "max_output_tokens": 9_000}),
