@@ -166,17 +166,22 @@ def test_the_catalogue_names_providers_as_the_price_data_does() -> None:
     assert {provider.pricing_id for provider in PROVIDERS.values()} - free <= priced
 
 
+REGIONAL = {"processing_region": "regional"}
+
+
 @pytest.mark.parametrize(
-    ("base", "asked"),
+    ("base", "asked", "is_own"),
     [
-        ("https://api.openai.com/v1", {}),
-        ("https://eu.api.openai.com/v1", {"processing_region": "regional"}),
-        ("https://us.api.openai.com/v1", {"processing_region": "regional"}),
-        ("https://eu.api.example.com/v1", {}),
-        ("https://notapi.openai.com/v1", {}),
+        ("https://api.openai.com/v1", {}, True),
+        ("https://eu.api.openai.com/v1", REGIONAL, True),
+        ("https://us.api.openai.com/v1", REGIONAL, True),
+        ("https://eu.api.example.com/v1", {}, False),
+        ("https://notapi.openai.com/v1", {}, False),
     ],
 )
-def test_a_regional_host_of_openai_asks_for_its_region(base: str, asked: dict[str, str]) -> None:
+def test_a_regional_host_of_openai_asks_for_its_region(
+    base: str, asked: dict[str, str], is_own: bool
+) -> None:
     target = resolve("openai/gpt-5.5", api_key="k", api_base=base, environ={})
     assert target.asked == asked
-    assert target.takes_standard_tier("chat") == base.endswith("api.openai.com/v1") * ("notapi" not in base)
+    assert target.takes_standard_tier("chat") is is_own

@@ -47,12 +47,9 @@ class Target:
     @property
     def asked(self) -> Mapping[str, str]:
         """What the address itself asks for, by dimension: OpenAI's regional hosts process in their region."""
-        is_regional = (
-            self.provider.id == "openai" and self.is_own_host and self.base_url != self.provider.base_url
-        )
-        is_regional = (
-            is_regional and urlsplit(self.base_url).hostname != urlsplit(self.provider.base_url).hostname
-        )
+        if self.provider.id != "openai" or self.base_url == self.provider.base_url or not self.is_own_host:
+            return _NOTHING
+        is_regional = urlsplit(self.base_url).hostname != urlsplit(self.provider.base_url).hostname
         return _REGIONAL if is_regional else _NOTHING
 
     def takes_standard_tier(self, endpoint: Endpoint) -> bool:
