@@ -148,7 +148,9 @@ def test_unknown_outcomes_count_against_the_limit(
     provider.script([cut if number % 3 == 0 else {} for number in range(40)])
     for _ in range(40):
         with suppress(BudgetExceededError, outlay.ProviderError):
-            limited.completion(user="bob", model=MODEL, messages=HELLO, max_tokens=OUTPUT_TOKENS)
+            limited.completion(
+                user="bob", model=MODEL, messages=HELLO, max_tokens=OUTPUT_TOKENS, service_tier="default"
+            )
     check(provider, len(provider.bill.calls), mode)
     journal.expire()
     assert journal.charged_nanos() >= provider.bill.total_nanos

@@ -38,7 +38,7 @@ _CHEAP: Final[Mapping[str, str]] = {
     "openrouter": "openrouter/openai/gpt-4o-mini",
     "together": "together/meta-llama/Llama-3.3-70B-Instruct-Turbo",
     "fireworks": "fireworks/accounts/fireworks/models/gpt-oss-20b",
-    "xai": "grok-3-mini",
+    "xai": "grok-4-1-fast-non-reasoning",  # whose cap covers all, whatever it is called
     "cerebras": "cerebras/gpt-oss-120b",
 }
 _CHUNK_SECONDS: Final = 0.05  # so that a stream is seen to be one
