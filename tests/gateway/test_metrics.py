@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from gateways import HELLO, Gateway
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gateways import HELLO, Gateway, rows, run_gateway
 from prometheus_client.parser import text_string_to_metric_families
+
+from outlay.testing.provider import FakeProvider
 
 pytest_plugins = ["gateway_fixtures"]
 
@@ -117,3 +123,28 @@ def test_no_name_of_a_callers_becomes_a_label(gateway: Gateway) -> None:
 def test_only_an_administrator_sees_the_metrics(gateway: Gateway) -> None:
     assert gateway.get("/metrics", gateway.new_key()).status_code == 403
     assert gateway.get("/metrics", "sk-nobody").status_code == 401
+
+
+def test_made_up_names_take_no_label_and_listed_ones_always_have_theirs(
+    provider: FakeProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("outlay.gateway.metrics.MAX_MODELS", 2)
+    listed = [*rows(provider), *(replace(rows(provider)[0], group="vip", id="vip-1"),)]
+    star = replace(rows(provider)[0], group="any/*", model="openai/*", id="star")
+    with run_gateway(provider, tmp_path, rows_of=[*listed, star]) as gateway, gateway.http() as client:
+
+        def called(model: str, status: int) -> None:
+            provider.script([{"status": status}] if status != 200 else [])
+            body = {"model": model, "messages": HELLO, "max_tokens": 5}
+            assert client.post("/v1/chat/completions", json=body).status_code == status
+
+        for number in range(5):
+            called(f"any/made-up-{number}", 404)
+        for number in range(3):
+            called(f"any/real-{number}", 200)
+        called("vip", 200)
+        called("vip", 404)
+        samples = scraped(gateway)
+    labels = {given["model"] for given, _ in samples["outlay_requests_total"]}
+    assert labels == {"other", "any/real-0", "any/real-1", "vip"}
+    assert value(samples, "outlay_requests_total", model="other", status="404") == 5

@@ -36,8 +36,8 @@ def show_clock(context: typer.Context, database: DatabaseOption = None, is_json:
 
     with read_ledger_of(context, database) as reader:
         now, state = read_clock(SystemClock(), reader.clock_state())
-    lag = max(0, now - (state.wall_at - state.offset))
-    ledger_at, clock_at = to_datetime(now), to_datetime(state.wall_at)
+    lag = max(0, now - (state.read_at - state.offset))
+    ledger_at, clock_at = to_datetime(now), to_datetime(state.read_at)
     if is_json:
         print_json(
             {

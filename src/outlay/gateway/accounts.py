@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from outlay.domain.accounts import Account
 from outlay.domain.commands import PutAccount
 from outlay.errors import InvalidValueError
-from outlay.gateway.budgeting import put_limits, remove_limits
+from outlay.gateway.budgeting import end_budgets, put_limits
 from outlay.gateway.directory import existing, find_account
 from outlay.gateway.records import Record, TeamRecord, check_id, gateway_account, record_of, with_fields
 from outlay.ledger.ledger import Ledger
@@ -73,7 +73,7 @@ def delete_account(ledger: Ledger, id: str, kind: type[R], *, by: str, field: st
     record = record_of(before, kind)
     gone = with_fields(record, {"is_deleted": True, "updated_at": at, "updated_by": by})
     ledger.execute(PutAccount(gateway_account(id, gone, parent=before.parent)))
-    remove_limits(ledger, id, by=by)
+    end_budgets(ledger, id, by=by)
     return record
 
 

@@ -27,6 +27,7 @@ from outlay.errors import InvalidValueError
 from outlay.gateway.config import PROJECT
 from outlay.gateway.durations import litellm_window
 from outlay.gateway.records import Record
+from outlay.gateway.stated_budgets import stated_ids
 from outlay.ledger.ledger import Ledger
 
 _OURS: Final = re.compile(r"usd(:.+)?|(requests|tokens):(1m|model:.+)|concurrency", re.DOTALL)
@@ -82,11 +83,16 @@ def put_limits(ledger: Ledger, account: Account, record: Record, *, zone: str, b
     _remove_others(ledger, present, {budget.id for budget in wanted}, by)
 
 
-def remove_limits(ledger: Ledger, account: str, *, by: str) -> None:
-    """Remove the budgets that the record of an account stated; others stay."""
+def end_budgets(ledger: Ledger, account: str, *, by: str) -> None:
+    """Remove all budgets of an account that is deleted, whoever set them, but for those of the configuration.
+
+    A name may be made again, and then what the configuration states of it must hold from the start.
+    """
     with ledger.read() as reader:
-        present = {budget.id: budget for budget in reader.budgets(PROJECT, account)}
-    _remove_others(ledger, present, set(), by)
+        stated = stated_ids(reader)
+        present = [budget for budget in reader.budgets(PROJECT, account) if budget.id not in stated]
+    for budget in present:
+        ledger.execute(RemoveBudget(PROJECT, budget.id, by))
 
 
 def is_of_record(budget: Budget) -> bool:

@@ -35,7 +35,7 @@ def build_services(config: Config, *, clock: Clock | None = None, instance: str 
         master_key=config.master_key,
         is_user_budget_on_team_keys=config.is_user_budget_on_team_keys,
     )
-    metrics, running = Metrics(), Running()
+    metrics, running = Metrics(config.routes.names()), Running()
     metrics.watch(writer=ledger.writer, running=running)
     book = PriceBook(config.prices, settings.price_file)
     transport = Transport(config.timeouts)

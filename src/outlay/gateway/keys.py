@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from outlay.domain.accounts import Account, check_name
 from outlay.domain.commands import PutAccount
 from outlay.errors import InvalidValueError
-from outlay.gateway.budgeting import budgets_of, put_limits, remove_limits
+from outlay.gateway.budgeting import budgets_of, end_budgets, put_limits
 from outlay.gateway.directory import (
     NoSuchAccountError,
     existing,
@@ -24,6 +24,7 @@ from outlay.gateway.principal import MASTER
 from outlay.gateway.records import (
     KeyRecord,
     check_id,
+    folded,
     gateway_account,
     key_account,
     record_of,
@@ -155,7 +156,7 @@ def delete_key(ledger: Ledger, id: str, *, by: str) -> None:
         key, at = existing_key(reader, id), reader.now()
     gone = with_fields(record_of(key, KeyRecord), {"is_deleted": True, "updated_at": at, "updated_by": by})
     ledger.execute(PutAccount(gateway_account(key.id, gone, parent=key.parent)))
-    remove_limits(ledger, key.id, by=by)
+    end_budgets(ledger, key.id, by=by)
 
 
 def check_new_secret(reader: Reader, secret: str) -> None:
@@ -196,9 +197,14 @@ def key_id(given: object) -> str:
 
 
 def key_of_alias(reader: Reader, alias: str) -> str | None:
-    """Find the key that has an alias."""
-    found = (account.id for account, record in live(reader, "key", KeyRecord) if record.key_alias == alias)
-    return next(found, None)
+    """Find the key that has an alias, or one that looks the same; a key with the very alias goes first."""
+    wanted = folded(alias)
+    found = {
+        record.key_alias: account.id
+        for account, record in live(reader, "key", KeyRecord)
+        if record.key_alias is not None and folded(record.key_alias) == wanted
+    }
+    return found.get(alias) or next(iter(found.values()), None)
 
 
 def _changed(reader: Reader, before: KeyRecord, fields: Mapping[str, Any], *, id: str, by: str) -> KeyRecord:
@@ -211,7 +217,9 @@ def _changed(reader: Reader, before: KeyRecord, fields: Mapping[str, Any], *, id
     if record.key_alias is not None and record.key_alias != before.key_alias:
         holder = key_of_alias(reader, record.key_alias)
         if holder not in (None, id):
-            raise InvalidValueError(f"key_alias {record.key_alias!r} is in use: take another")
+            raise InvalidValueError(
+                f"key_alias {record.key_alias!r} is in use, or looks like one that is: take another"
+            )
     if record.team_id is not None:
         existing(reader, f"team:{record.team_id}", "team_id")
     return record
@@ -229,7 +237,8 @@ def _check_record(record: KeyRecord) -> None:
         raise InvalidValueError(f"key_type must be one of {', '.join(KEY_TYPES)}, not {record.key_type!r}")
     if record.key_alias is not None:
         check_name(record.key_alias, "key_alias")
-        if record.key_alias == MASTER:
+        check_name(folded(record.key_alias), "key_alias")  # blanks alone are no name
+        if folded(record.key_alias).casefold() == MASTER:
             raise InvalidValueError(
                 f"key_alias must not be {MASTER!r}: logs and records call the master key so"
             )

@@ -59,6 +59,7 @@ def _make(path: Path) -> bool:
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
+        os.fchmod(descriptor, 0o600)  # whatever the umask
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(f"sk-{secrets.token_urlsafe(_RANDOM_BYTES)}\n")
             file.flush()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_MODELS: Final = 200
 OTHER: Final = "other"
+NO_MODEL: Final = "none"
+"""The label for requests that were refused before their model was known."""
+_FIRST_FAILURE: Final = 400
 _NANOS: Final = 1e9
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -33,14 +36,16 @@ _RATIOS: Final = (0.5, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000)
 class Metrics:
     """The counters of one gateway, in a registry of their own. Use it on one event loop.
 
-    A `model` is a public name that exists; beyond `MAX_MODELS` of them they are counted as `other`.
+    A `model` is one of `listed`, the public names that the gateway lists; or one that a wildcard let through
+    and a provider answered, the first `MAX_MODELS` of those. Whatever else callers make up is `other`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, listed: Iterable[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call] # when a series began tells nobody anything here
         self._registry = registry = CollectorRegistry()
         self._children: dict[tuple[object, ...], Any] = {}
-        self._models: set[str] = set()
+        self._models = {*listed, NO_MODEL}
+        self._most_models = len(self._models) + MAX_MODELS
         self.in_flight = 0
         self._held_nanos = 0
         self._requests = Counter(
@@ -104,7 +109,7 @@ class Metrics:
     ) -> None:
         """A request was answered to its end."""
         if model not in self._models:
-            model = self._known(model)
+            model = self._known(model) if status < _FIRST_FAILURE else OTHER
         children = self._children.get(key := (endpoint, model, status))
         if children is None:
             children = self._children[key] = (
@@ -193,7 +198,7 @@ class Metrics:
         child.inc(amount)
 
     def _known(self, model: str) -> str:
-        if len(self._models) >= MAX_MODELS:
+        if len(self._models) >= self._most_models:
             return OTHER
         self._models.add(model)
         return model

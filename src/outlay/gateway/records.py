@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
+from unicodedata import normalize
 
 import msgspec
 
@@ -177,6 +178,14 @@ def check_id(value: object, field: str) -> str:
     if len(name) > MAX_ID_LENGTH:
         raise InvalidValueError(f"{field} must have at most {MAX_ID_LENGTH} characters, but has {len(name)}")
     return name
+
+
+def folded(name: str) -> str:
+    """The form by which names of people's choice are told apart: NFKC, without blanks around it.
+
+    Letters keep their case, as LiteLLM tells `Web` from `web`.
+    """
+    return normalize("NFKC", name).strip()
 
 
 def _what_is_wrong(message: str) -> str:

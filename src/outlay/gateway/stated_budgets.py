@@ -11,6 +11,7 @@ from outlay.domain.commands import PutAccount, PutBudget, RemoveBudget
 from outlay.gateway.config import PROJECT
 from outlay.gateway.directory import find_account
 from outlay.ledger.ledger import Ledger
+from outlay.ledger.store import Reader
 
 _BY: Final = "config"
 _FIELD: Final = "stated_budgets"
@@ -26,10 +27,8 @@ def put_stated_budgets(ledger: Ledger, budgets: Sequence[Budget]) -> None:
         StoreError: the database cannot be used.
     """
     with ledger.read() as reader:
-        everything = find_account(reader, "global")
+        before = stated_ids(reader)
     stated = [budget.id for budget in budgets]
-    known = [] if everything is None else everything.detail.get(_FIELD, [])
-    before = [str(id) for id in known] if isinstance(known, list) else []
     if new := [id for id in stated if id not in before]:  # remembered first, so that none is forgotten
         _remember(ledger, [*before, *new])
     for budget in budgets:
@@ -39,6 +38,13 @@ def put_stated_budgets(ledger: Ledger, budgets: Sequence[Budget]) -> None:
             ledger.execute(RemoveBudget(PROJECT, id, _BY))
     if set(before) - set(stated):
         _remember(ledger, stated)
+
+
+def stated_ids(reader: Reader) -> list[str]:
+    """The ids of the budgets that the newest configuration states."""
+    everything = find_account(reader, "global")
+    known = [] if everything is None else everything.detail.get(_FIELD, [])
+    return [str(id) for id in known] if isinstance(known, list) else []
 
 
 def _remember(ledger: Ledger, ids: Sequence[str]) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from outlay.domain.money import usd_text
 from outlay.errors import OutlayError
 from outlay.gateway.answer import refuse
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
-
-NO_MODEL: Final = "none"
-"""The metrics' label for requests that were refused before their model was known."""
+from outlay.gateway.metrics import NO_MODEL
 
 
 def tell(exchange: Exchange, error: BaseException | None) -> None:

@@ -2,7 +2,8 @@
 
 A jump of the wall clock must not mint money by opening new periods. So the store remembers wall and boot
 time together; when the wall outruns the boot clock by more than a minute, windows go on by the boot clock
-until the two agree again for ten minutes or an operator confirms the new time.
+until the two agree again for ten minutes or an operator confirms the new time. A wall clock that was set back
+is compared, when it is set right, with where it stood before: that is no jump.
 """
 
 from __future__ import annotations
@@ -116,9 +117,11 @@ def read_clock(clock: Clock, last: ClockState) -> tuple[int, ClockState]:
             suspect_since = last.suspect_since if is_same else boot
             offset = lead if boot - suspect_since < BELIEVE_AFTER_MICROS else 0
             suspect_since = suspect_since if offset else 0
-    now = max(wall - offset, last.newest_at)
-    state = ClockState(now, wall, boot, boot_id, offset, suspect_since)
-    return now, state
+    if wall - offset < last.newest_at:  # behind: once it is right again, it is no jump from there
+        stood_at = last.wall_at - last.offset
+        return last.newest_at, replace(last, wall_at=stood_at, offset=0, suspect_since=0, read_at=wall)
+    now = wall - offset
+    return now, ClockState(now, wall, boot, boot_id, offset, suspect_since, wall)
 
 
 def believe_clock(state: ClockState) -> ClockState:

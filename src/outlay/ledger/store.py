@@ -106,7 +106,9 @@ class ClockState:
     """What the store last saw of the clocks: microseconds of wall and boot time, and which boot.
 
     `offset` is how far windows lag behind the wall clock while a forward jump is not believed, and
-    `suspect_since` the boot time at which the jump was first seen.
+    `suspect_since` the boot time at which the jump was first seen. While the wall clock is behind the newest
+    time, wall and boot time are those that belong to that newest time. `read_at` is what the wall clock says
+    at this reading; it is not stored.
     """
 
     newest_at: int = 0
@@ -115,6 +117,7 @@ class ClockState:
     boot_id: str = ""
     offset: int = 0
     suspect_since: int = 0
+    read_at: int = 0
 
 
 class Reader(Protocol):

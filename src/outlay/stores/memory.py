@@ -108,7 +108,7 @@ class MemoryTransaction:
         self._tables = tables
         self._undo: list[tuple[MutableMapping[Any, Any], Any, Any]] = []
         self.now, self._clock_state = read_clock(clock, tables.clock[""])
-        self.lag = max(0, tables.clock[""].newest_at - self._clock_state.wall_at)
+        self.lag = max(0, tables.clock[""].newest_at - self._clock_state.read_at)
         self.is_unchanged = True
         if self._clock_state.offset != tables.clock[""].offset:  # noted even when nothing else is written
             self._set(tables.clock, "", self._clock_state)

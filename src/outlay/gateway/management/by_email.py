@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from outlay.errors import InvalidValueError
 from outlay.gateway.directory import NoSuchAccountError, live
-from outlay.gateway.records import UserRecord
+from outlay.gateway.records import UserRecord, folded
 from outlay.ledger.store import Reader
 
 
 def find_email(reader: Reader, user_email: str) -> str | None:
     """Find the id of the user with this address, in whatever case."""
-    wanted = user_email.lower()
+    wanted = folded(user_email).casefold()
     found = (
         account.id.partition(":")[2]
         for account, user in live(reader, "user", UserRecord)
-        if (user.user_email or "").lower() == wanted
+        if user.user_email is not None and folded(user.user_email).casefold() == wanted
     )
     return next(found, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -39,6 +40,9 @@ FIRST_SAFE_ENGINE: Final = (3, 51, 3)
 
 _HEADER_BYTES: Final = 100
 _ID_AT: Final = 68  # https://www.sqlite.org/fileformat2.html#the_database_header
+PRIVATE: Final = 0o600
+log = logging.getLogger("outlay")
+
 _SMALLEST_BYTES: Final = 512
 """One page: of a shorter file the engine would make a new database."""
 _NETWORK_FILE_SYSTEMS: Final = frozenset(
@@ -60,19 +64,53 @@ def connect(path: str) -> apsw.Connection:
     return apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE)
 
 
+def make_private(path: Path) -> None:
+    """Make an empty file for the database, if there is none, which only its owner may read and write.
+
+    The engine gives the files beside it the same mode. One that exists keeps its own: it may be shared with a
+    group. To be called where nobody else opens the file: to close it drops the locks of the whole process.
+    """
+    try:
+        os.close(_make(str(path), PRIVATE))
+    except FileExistsError:
+        return
+
+
+def warn_if_public(path: Path) -> None:
+    """Tell whoever runs this that every user of the machine may read the database, or write it."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & stat.S_IRWXO:
+        log.warning(
+            "%s is open to every user of this machine (mode %03o): chmod 600 it, and the files beside it, or "
+            "660 to share it with a group",
+            path,
+            mode,
+        )
+
+
 def open_lock(path: Path) -> int:
-    """Open the file whose lock processes share, making it if there is none.
+    """Open the file whose lock processes share, making it, with the database's mode, if there is none.
 
     Raises:
         DatabaseReadOnlyError: it cannot be opened.
     """
     name = f"{path}.lock"
     try:
-        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            return _make(name, stat.S_IMODE(path.stat().st_mode) if path.exists() else PRIVATE)
+        except FileExistsError:
+            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
     except (IsADirectoryError, PermissionError) as error:
         raise DatabaseReadOnlyError(
             f"{name} cannot be opened ({error.strerror}): it must be a file that can be written"
         ) from error
+
+
+def _make(name: str, mode: int) -> int:
+    """Make a file that is not there with this mode, whatever the process' umask; give its descriptor."""
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+    os.fchmod(descriptor, mode)
+    return descriptor
 
 
 def identity_of(path: Path) -> Identity | None:

@@ -226,6 +226,7 @@ class SQLiteStore:
             with self._locked():
                 return self._open(is_locked=True)
         with OPENING:
+            opening.make_private(self.path)
             connection = self._connect(str(self.path))
         try:
             connection.set_busy_timeout(int(self._busy_seconds * 1000))
@@ -235,7 +236,9 @@ class SQLiteStore:
             else:
                 with nullcontext() if opening.is_current(connection) else self._locked():
                     self._prepare(connection)
-            self._identity = self._identity or opening.identity_of(self.path)
+            if self._identity is None:
+                opening.warn_if_public(self.path)
+                self._identity = opening.identity_of(self.path)
         except BaseException:
             connection.close(force=True)
             raise

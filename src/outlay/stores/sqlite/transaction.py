@@ -43,7 +43,7 @@ class SQLiteTransaction:
         self._known = known
         last = known.clock or rows.clock_of(self._execute(statements.CLOCK).fetchone())
         self.now, self._clock_state = read_clock(clock, last)
-        self.lag = max(0, last.newest_at - self._clock_state.wall_at)
+        self.lag = max(0, last.newest_at - self._clock_state.read_at)
         self.is_unchanged = is_unchanged
         if self._clock_state.offset != last.offset:  # a jump is noted even when nothing else is written
             self._remember_clock()

@@ -269,6 +269,26 @@ class Periods(Bench):
         self.clock.jump(timedelta(days=2))
         self.admit("r3", 1)
 
+    def test_a_clock_that_was_behind_is_believed_as_soon_as_it_is_right_again(self) -> None:
+        self.put_budget(10, window="daily")
+        self.admit("r1", 10)
+        self.clock.jump(timedelta(hours=-3))
+        self.record("s1", 1)
+        self.clock.advance(600)
+        self.record("s2", 1)
+        self.clock.jump(timedelta(hours=3))
+        self.at("2026-01-02T00:00:00+00:00")
+        self.admit("r2", 10)
+
+    def test_a_clock_that_was_behind_and_then_jumps_too_far_opens_no_new_period(self) -> None:
+        self.put_budget(10, window="daily")
+        self.admit("r1", 10)
+        self.clock.jump(timedelta(hours=-3))
+        self.record("s1", 1)
+        self.clock.jump(timedelta(days=1, hours=3))
+        self.refuse("r2", 1)
+        assert len(self.periods()) == 1
+
     def test_a_small_step_forward_is_believed(self) -> None:
         self.put_budget(10, window="1m")
         self.admit("r1", 10)
