@@ -117,3 +117,26 @@ def test_without_a_file_the_environment_is_shown(outlay: CommandLine) -> None:
     assert "none has a key" in outlay("check-config").out
     facts = outlay("--database", "other.db", "check-config", "--json").json
     assert (facts["file"], facts["models"], facts["database"]) == (None, [], "other.db")
+
+
+PRICES = """
+model_list:
+  - model_name: claude
+    litellm_params: {model: anthropic/claude-sonnet-4-6, api_key: k, input_cost_per_token: 1e-6,
+      output_cost_per_token: 2e-6}
+  - model_name: qwen
+    litellm_params: {model: hosted_vllm/qwen3, api_base: "http://localhost:9/v1"}
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0, input_cost_per_second: 0.001}
+  - model_name: gpt
+    litellm_params: {model: openai/gpt-4o, api_key: k, cache_read_input_token_cost: 1e-7}
+"""
+
+
+def test_what_an_own_price_leaves_out_or_cannot_have_is_named(outlay: CommandLine) -> None:
+    (outlay.folder / "config.yaml").write_text(PRICES)
+    said = " ".join(outlay("check-config", "--config", "config.yaml").out.split())
+    assert "2 × input for an hour and 1.25 × for five minutes" in said
+    assert "input_cost_per_second is not counted" in said
+    models = outlay("check-config", "--config", "config.yaml", "--json").json["models"]
+    assert [model["price"] for model in models] == ["own", "unknown", "own"]
+    assert [len(model["price_notes"]) for model in models] == [1, 1, 0]

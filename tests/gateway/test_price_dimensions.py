@@ -390,6 +390,22 @@ def test_a_tool_search_that_costs_nothing_passes_with_the_tools_that_it_finds(do
     assert sent["tools"] == tools
 
 
+def test_running_code_costs_nothing_beside_a_search_that_filters_by_it(door: Door) -> None:
+    code = {"type": "code_execution_20260120", "name": "code_execution"}
+    tools = [{"type": "web_search_20260209", "name": "web_search", "max_uses": 2}, code]
+    _, sent, _ = ask(door, "messages", "anthropic/claude-sonnet-4-6", {"tools": tools})
+    assert sent["tools"] == tools
+    body = {"model": "anthropic/claude-sonnet-4-6", "messages": HELLO, "max_tokens": 9, "tools": [code]}
+    assert door.gateway.post("/v1/messages", body).status_code == 403
+
+
+def test_a_picture_that_is_asked_for_and_has_no_price_is_refused(door: Door) -> None:
+    body = {"model": "openai/gpt-5", "messages": HELLO, "modalities": ["image", "text"]}
+    answer = door.gateway.post("/v1/chat/completions", body)
+    assert answer.status_code == 403
+    assert "modalities" in answer.json()["error"]["message"]
+
+
 def test_a_search_of_the_preview_tool_costs_what_the_model_makes_of_it(door: Door) -> None:
     output = [{"type": "web_search_call", "id": "s"}, *whole_answer("responses", {}, {})["output"]]
     asked = {"tools": [{"type": "web_search_preview"}]}

@@ -148,7 +148,7 @@ def _price_notes(row: Row, target: Target | None) -> list[str]:
             f"{', '.join(stated.uncounted)} is not counted, so its price is unknown: under a budget of USD "
             "it is refused. Take it out if calls do not cost so."
         )
-    if lacks_cache_writes(stated):
+    elif lacks_cache_writes(stated):
         is_anthropic = target is not None and target.provider.wire == "anthropic"
         what = (
             "2 × input for an hour and 1.25 × for five minutes" if is_anthropic else "as much as other input"

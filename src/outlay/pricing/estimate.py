@@ -324,10 +324,12 @@ def _check_priced(price: Price, endpoint: Endpoint, provider: str, model: str) -
 
 
 def _check_audio(body: Mapping[str, Any], counted: InputBound, price: Price, provider: str) -> None:
-    """Refuse audio that OpenAI bills at rates the price does not state."""
+    """Refuse audio that OpenAI bills at rates the price does not state, and pictures that have no rate."""
     modalities = body.get("modalities")
-    if isinstance(modalities, list) and "audio" in modalities and not price.has_rate("output_audio_tokens"):
-        raise CostUnboundedError("The cost of modalities cannot be bounded: the model has no audio price.")
+    for kind in ("audio", "image"):
+        is_asked = isinstance(modalities, list) and kind in modalities
+        if is_asked and not price.has_rate(f"output_{kind}_tokens") and not price.is_free:
+            raise CostUnboundedError.of("modalities", f"the model has no {kind} price")
     is_openai = price_provider(provider) in ("openai", "azure")
     if counted.has_audio and is_openai and not price.has_rate("input_audio_tokens"):
         raise CostUnboundedError("The cost of audio input cannot be bounded: the model has no audio price.")

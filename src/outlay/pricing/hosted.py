@@ -212,11 +212,17 @@ def _capped_together(
 
 
 def _capped_each(hosted: list[tuple[str, Mapping[str, Any]]], given: _Tools) -> Hosted:
-    """Bound Anthropic's searches and fetches: each is capped by its own `max_uses`."""
+    """Bound Anthropic's searches and fetches: each is capped by its own `max_uses`.
+
+    From the second version on they filter what they find by code. Then running code costs nothing:
+    https://platform.claude.com/docs/en/agents-and-tools/tool-use/code-execution-tool ("Usage and pricing").
+    """
     nanos, total, added, put, outside = Fraction(0), 0, 0, None, None
-    rounds = 1
+    filtering = [tool for _, tool in hosted if _is_filtering(str(tool.get("type")))]
     for where, tool in hosted:
         kind = str(tool.get("type"))
+        if filtering and kind.startswith("code_execution_"):
+            continue
         is_fetch = kind.startswith("web_fetch_")
         rate = Fraction(0) if is_fetch else given.price.bound_fee("web_searches", given.choices)
         if not (is_fetch or kind.startswith("web_search_")) or rate is None:
@@ -225,15 +231,18 @@ def _capped_each(hosted: list[tuple[str, Mapping[str, Any]]], given: _Tools) -> 
         if not uses:
             put = uses = given.default_uses
         nanos, total = nanos + rate * uses, total + uses
-        content = tool.get("max_content_tokens") if is_fetch else None
+        content = tool.get("max_content_tokens") if is_fetch and not filtering else None
         if isinstance(content, int) and not isinstance(content, bool) and content > 0:
             added = max(added, ceil(content * _FETCH_SLACK))
         else:
             outside = "tools"
-        is_filtering = not kind.endswith(("_20250305", "_20250910"))  # from then on it runs code, too
-        rounds = _MOST_ROUNDS if is_filtering else rounds
-    rounds = max(rounds, min(_MOST_ROUNDS, total + 1))
+    rounds = _MOST_ROUNDS if filtering else min(_MOST_ROUNDS, total + 1)
     return Hosted(nanos, total, rounds, outside, added=0 if outside else added, tool_calls=put)
+
+
+def _is_filtering(kind: str) -> bool:
+    is_web = kind.startswith(("web_search_", "web_fetch_"))
+    return is_web and not kind.endswith(("_20250305", "_20250910"))
 
 
 def _uses(value: object, where: str, remedy: str) -> int:
