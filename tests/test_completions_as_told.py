@@ -40,7 +40,7 @@ def test_a_completions_figures_are_read_as_everywhere(manager: BudgetManager, jo
     "usage", [{"prompt_tokens": 0, "completion_tokens": 5}, {"prompt_tokens": 0, "completion_tokens": 0}]
 )
 def test_a_completion_that_used_no_input_is_not_taken_as_cheap(
-    manager: BudgetManager, journal: Journal, usage: dict[str, int]
+    manager: BudgetManager, journal: Journal, usage: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidValueError, match="no usage that could be charged"):
         manager.update_cost("alice", completion_obj=completion(**usage))

@@ -177,15 +177,22 @@ def _metered(
     answers = max(1, bound.output_multiplier if bound else 1)
     widest = WIDEST_WINDOW if window is None else ceil(window * WINDOW_SLACK)
     quirks = target.provider.quirks
-    is_seen = not (reading.malformed or _is_hidden(body, target, provider, model, book))
     most = ABSURD if window is None else 2 * window * answers
 
     def metered(counted: Usage | None) -> Metered:
+        believed = metered_if(counted, can_count=True)
+        if not believed.is_disputed or not (
+            reading.malformed or _is_hidden(body, target, provider, model, book)
+        ):
+            return believed
+        return metered_if(counted, can_count=False)
+
+    def metered_if(counted: Usage | None, *, can_count: bool) -> Metered:
         return meter(
             reading.claim,
             counted=counted,
             has_text=reading.has_text,
-            can_count=is_seen,
+            can_count=can_count,
             most_tokens=most,
             most_total=widest * answers,
             price=price,

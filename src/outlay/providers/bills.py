@@ -20,6 +20,7 @@ from outlay.providers.wires.reading import Reading
 COST_HEADER: Final = "x-litellm-response-cost"
 _OTHERS: Final = (("cost",), ("cost", "total_cost"), ("estimated_cost",))
 _OTHER_TICKS: Final = ("cost_in_usd_ticks",)
+_NAMES: Final = frozenset({path[0] for path in (*_OTHERS, _OTHER_TICKS)})
 _EXACT: Final = Context(prec=1000, traps=[])
 _MOST_DIGITS: Final = 400
 
@@ -38,6 +39,8 @@ def stated_cost(reading: Reading, provider: Provider, base_url: str | None) -> S
     `base_url` is where it came from; None where only the provider's name is known.
     """
     usage = reading.tally.merged
+    if reading.stated_cost is None and _NAMES.isdisjoint(usage):
+        return None
     record = provider.bill
     if record is not None and is_own_host(base_url, provider.base_url):
         said = _at(usage, record.path)

@@ -84,6 +84,8 @@ _WITHIN: Final[Mapping[str, Mapping[str, str]]] = {
     "server_tool_use_details": _TOOLS,
     "server_side_tool_usage_details": _TOOLS,
 }
+_MAPPING: Final = (dict, Mapping)
+"""A plain dict, as nearly all are, is known without a look at what else a mapping may be."""
 _SPENT: Final = ("output_", "web_searches")
 """What each choice of an answer adds to; the input is the same for all."""
 
@@ -106,9 +108,12 @@ class Tally:
         if usage is None:
             return False
         self._is_found = True
-        if isinstance(usage, Mapping):
+        if isinstance(usage, _MAPPING):
             merged = self.merged if choice is None else self._of_choices.setdefault(choice, {})
-            self.is_doubtful = not _merge(merged, usage) or self.is_doubtful
+            if not merged:
+                merged.update(usage)
+            elif not _merge(merged, usage):
+                self.is_doubtful = True
         return True
 
     def add_all(self, body: Mapping[str, Any]) -> bool:
@@ -119,7 +124,7 @@ class Tally:
             is_found = self.add(groq.get("usage")) or is_found
         choices = body.get("choices")
         for position, choice in enumerate(choices) if isinstance(choices, list) else ():
-            if isinstance(choice, Mapping) and "usage" in choice:
+            if isinstance(choice, _MAPPING) and "usage" in choice:
                 index = choice.get("index")
                 at = index if isinstance(index, int) else position
                 is_found = self.add(choice["usage"], at) or is_found
@@ -152,7 +157,7 @@ def claim_of(usage: Mapping[str, Any], *, is_beside: bool) -> Claim:
             _put(claim, _NAMES[name], value)
         elif name in _BESIDE:
             _put(beside, _BESIDE[name], value)
-        elif name in _WITHIN and isinstance(value, Mapping):
+        elif name in _WITHIN and isinstance(value, _MAPPING):
             _read_within(value, _WITHIN[name], claim)
     _add_lifetimes(claim, beside)
     is_inside = any(unit in claim for unit in beside)
