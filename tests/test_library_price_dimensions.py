@@ -29,7 +29,7 @@ def own_host(provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> FakePro
 @pytest.mark.parametrize("mode", ["hard", "crossing", "soft"])
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_the_standard_tier_is_asked_for_where_a_budget_counts_money(
-    own_host: FakeProvider, manager: BudgetManager, mode: str, is_stream: bool
+    own_host: FakeProvider, manager: BudgetManager, mode: Any, is_stream: bool
 ) -> None:
     manager.create_budget(total_budget=10, user="bob", mode=mode)
     answer = manager.completion(user="bob", model="gpt-4o", messages=HELLO, max_tokens=5, stream=is_stream)
