@@ -58,7 +58,7 @@ def litellm(peers: Path, folder: Path, upstream: str, settings: Mapping[str, Any
     )
 
 
-def key_with_budgets(gateway: Server, limits: Mapping[str, float], name: str) -> str:
+def key_with_budgets(gateway: Server, limits: Mapping[str, float], name: str, model: str = MODEL) -> str:
     """Make a key, its user and its team on Outlay, each with a budget where `limits` (USD) has one.
 
     A `customer` of that name is made too if `limits` has one.
@@ -70,7 +70,7 @@ def key_with_budgets(gateway: Server, limits: Mapping[str, float], name: str) ->
         post(f"{url}/team/new", _account("team_id", name, limits["team"]), MASTER_KEY)
     if "customer" in limits:
         post(f"{url}/customer/new", _account("user_id", name, limits["customer"]), MASTER_KEY)
-    asked: dict[str, object] = {"key_alias": name, "models": [MODEL]}
+    asked: dict[str, object] = {"key_alias": name, "models": [model]}
     asked |= {f"{kind}_id": name for kind in ("user", "team") if kind in limits}
     if "key" in limits:
         asked["max_budget"] = limits["key"]

@@ -44,15 +44,23 @@ def run(options: Options, rows: Sequence[Row] = ROWS) -> OverspendReport:
     report = OverspendReport()
     rows = [row.smaller() for row in rows] if options.is_quick else rows
     with _fake_provider() as billing, tempfile.TemporaryDirectory(dir=options.folder) as name:
-        limits = {row.name: row.fits * billing.cost_of(row.body(MODEL)) for row in rows}
-        ours = Outlay(Path(name), billing.root_url)
+        limits = {row.name: row.fits * _cost_of(billing, row) for row in rows}
+        ours = Outlay(Path(name), billing.root_url, rows)
         with ours.server:
             _try_all(report, ours, billing, rows, limits)
         if options.peers:
-            theirs = LiteLLM(options.peers, Path(name), billing.root_url, limits)
+            theirs = LiteLLM(options.peers, Path(name), billing.root_url, rows, limits)
             with theirs.server:
                 _try_all(report, theirs, billing, rows, limits)
     return report
+
+
+def _cost_of(billing: Billing, row: Row) -> int:
+    """What the provider bills for one of a row's calls."""
+    billing.behave({name: value for name, value in row.behaviour.items() if name == "bills_nanos"})
+    nanos = billing.cost_of(row.body(MODEL))
+    billing.behave({})
+    return nanos
 
 
 def run_anybodys(subject: Subject, rows: Iterable[str], bill_url: str, limit_nanos: int) -> OverspendReport:

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -73,8 +73,12 @@ class Outlay:
 
     name = "Outlay"
 
-    def __init__(self, folder: Path, upstream: str) -> None:
-        self.server = gateways.outlay(folder, upstream)
+    def __init__(self, folder: Path, upstream: str, rows: Sequence[Row]) -> None:
+        models = [
+            _model(gateways.MODEL, upstream),
+            *(_model(row.name, upstream, row) for row in rows if row.deployment),
+        ]
+        self.server = gateways.outlay(folder, upstream, {"model_list": models})
         self.root_url = self.server.root_url
         self._database = folder / "outlay.db"
 
@@ -84,8 +88,9 @@ class Outlay:
     def access(self, row: Row, limit_nanos: int) -> Access:
         wider = _WIDER if row.has_four_budgets else {"key": 1.0}
         limits = {kind: factor * limit_nanos / NANOS_PER_USD for kind, factor in wider.items()}
-        key = gateways.key_with_budgets(self.server, limits, row.name)
-        return Access(key, more={"user": row.name} if row.has_four_budgets else None)
+        model = row.name if row.deployment else gateways.MODEL
+        key = gateways.key_with_budgets(self.server, limits, row.name, model)
+        return Access(key, model, {"user": row.name} if row.has_four_budgets else None)
 
     def restart(self) -> None:
         self.server.kill()
@@ -140,8 +145,10 @@ class LiteLLM:
 
     name = "LiteLLM's proxy"
 
-    def __init__(self, peers: Path, folder: Path, upstream: str, limits: Mapping[str, int]) -> None:
-        self.server = gateways.litellm(peers, folder, upstream, _litellm_config(upstream, limits))
+    def __init__(
+        self, peers: Path, folder: Path, upstream: str, rows: Sequence[Row], limits: Mapping[str, int]
+    ) -> None:
+        self.server = gateways.litellm(peers, folder, upstream, _litellm_config(upstream, rows, limits))
         self.root_url = self.server.root_url
 
     def cannot(self, row: Row) -> str | None:
@@ -189,15 +196,23 @@ class Anybody:
         return After()
 
 
-def _litellm_config(upstream: str, limits: Mapping[str, int]) -> dict[str, Any]:
-    def deployment(nanos: int) -> dict[str, Any]:
-        stated = {"max_budget": nanos / NANOS_PER_USD, "budget_duration": "1d"}
-        return {**gateways.deployment(upstream), **stated}
+def _model(name: str, upstream: str, row: Row | None = None, **more: object) -> dict[str, Any]:
+    """A model of the configuration, with what a row changes; what it states as None is left out."""
+    given = {**gateways.deployment(upstream), **({} if row is None else row.deployment), **more}
+    return {
+        "model_name": name,
+        "litellm_params": {key: value for key, value in given.items() if value is not None},
+    }
+
+
+def _litellm_config(upstream: str, rows: Sequence[Row], limits: Mapping[str, int]) -> dict[str, Any]:
+    def model(row: Row) -> dict[str, Any]:
+        return _model(
+            row.name, upstream, row, max_budget=limits[row.name] / NANOS_PER_USD, budget_duration="1d"
+        )
 
     return {
-        "model_list": [
-            {"model_name": name, "litellm_params": deployment(nanos)} for name, nanos in limits.items()
-        ],
+        "model_list": [model(row) for row in rows],
         "router_settings": {"num_retries": 0, "disable_cooldowns": True},
         "litellm_settings": {"num_retries": 0},
         "general_settings": {"master_key": gateways.MASTER_KEY},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,8 +20,9 @@ _LEAST_FITTING = 15
 class Row:
     """Calls that all go to one limit, which is `fits` times what one of them costs.
 
-    `more` goes into each body, `behaviour` to the fake provider. `is_warm`: one call is made before all
-    others. `kill_at`: the gateway is killed when the provider has served so many.
+    `more` goes into each body, `behaviour` to the fake provider, `deployment` into the upstream's parameters
+    (a row with some has a model of its own). `is_warm`: one call is made before all others. `kill_at`: the
+    gateway is killed when the provider has served so many.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Row:
     more: Mapping[str, Any] = field(default_factory=dict)
     text: str = _TEXT
     behaviour: Mapping[str, Any] = field(default_factory=dict)
+    deployment: Mapping[str, Any] = field(default_factory=dict)
     calls: int = 500
     at_once: int = 500
     fits: int = 100
@@ -53,6 +56,28 @@ class Row:
 
 _CAPPED = {"max_tokens": OUTPUT_TOKENS}
 _STREAM = {**_CAPPED, "stream": True}
+_ROOMY = {"max_tokens": 4 * OUTPUT_TOKENS}
+_INPUT_TOKENS = 15
+_STANDARD_NANOS = _INPUT_TOKENS * 2_500 + OUTPUT_TOKENS * 10_000
+"""What a call costs at the prices of the benchmarks' deployment (see gateways)."""
+_PRIORITY_PRICES = {"input_cost_per_token_priority": 0.000005, "output_cost_per_token_priority": 0.00002}
+_SONAR_NANOS = 12_000_000 + (_INPUT_TOKENS + OUTPUT_TOKENS) * 1_000
+"""Perplexity's dearest fee for one search, and its tokens: https://docs.perplexity.ai/getting-started/pricing"""
+_OPENROUTER = {"input_cost_per_token": None, "output_cost_per_token": None}
+
+
+def _falling_usage() -> str:
+    """A stream whose usage is whole at first, and then nearly nothing."""
+    start: dict[str, Any] = {"id": "chatcmpl-falling", "object": "chat.completion.chunk", "model": "gpt-4o"}
+    whole = {"prompt_tokens": _INPUT_TOKENS, "completion_tokens": OUTPUT_TOKENS}
+    delta = {"index": 0, "delta": {"content": " word" * OUTPUT_TOKENS}, "finish_reason": None}
+    chunks = [
+        {**start, "choices": [delta], "usage": whole},
+        {**start, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+        {**start, "choices": [], "usage": {"prompt_tokens": 0, "completion_tokens": 1}},
+    ]
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+
 
 ROWS = (
     Row("declared", "max_tokens declared", _CAPPED),
@@ -83,5 +108,41 @@ ROWS = (
         at_once=16,
         fits=200,
         kill_at=60,
+    ),
+    Row(
+        "tier",
+        "a dearer tier that was asked, and is not echoed",
+        {**_CAPPED, "service_tier": "priority"},
+        behaviour={"bills_nanos": 2 * _STANDARD_NANOS},
+        deployment=_PRIORITY_PRICES,
+    ),
+    Row(
+        "reseller",
+        "a search model through a reseller: its fee is in no usage",
+        _CAPPED,
+        behaviour={"bills_nanos": _SONAR_NANOS},
+        deployment={"model": "openrouter/perplexity/sonar", **_OPENROUTER},
+    ),
+    Row(
+        "stated-cost",
+        "a provider that states a cost above the price of its usage",
+        _ROOMY,
+        behaviour={
+            "bills_nanos": 2 * _STANDARD_NANOS,
+            "usage_more": json.dumps({"cost": 2 * _STANDARD_NANOS / 1e9}),
+        },
+        deployment={"model": "openrouter/openai/gpt-4o"},
+    ),
+    Row(
+        "no-answer",
+        "a 200 that holds no answer yet, and is billed",
+        _CAPPED,
+        behaviour={"body": json.dumps({"request_id": "deferred"})},
+    ),
+    Row(
+        "falling-usage",
+        "a stream whose last usage is below the one before",
+        _STREAM,
+        behaviour={"body": _falling_usage()},
     ),
 )
