@@ -40,6 +40,7 @@ _CHEAP: Final[Mapping[str, str]] = {
     "fireworks": "fireworks/accounts/fireworks/models/gpt-oss-20b",
     "xai": "grok-4-1-fast-non-reasoning",  # whose cap covers all, whatever it is called
     "cerebras": "cerebras/gpt-oss-120b",
+    "perplexity": "perplexity/sonar",  # each call has a fee for its search
 }
 _CHUNK_SECONDS: Final = 0.05  # so that a stream is seen to be one
 _WAIT_SECONDS: Final = 10.0
