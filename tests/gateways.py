@@ -34,6 +34,7 @@ from outlay.gateway.server import listen, uvicorn_config
 from outlay.gateway.services import Services
 from outlay.ledger.clock import Clock
 from outlay.routing.configured import ConfiguredRoutes, Row
+from outlay.routing.deployments import Routes
 from outlay.testing.provider import FakeProvider
 
 MASTER_KEY = "sk-master-0123456789abcdef"
@@ -184,11 +185,12 @@ def run_gateway(
     clock: Clock | None = None,
     limits: Limits | None = None,
     rows_of: Sequence[Row] | None = None,
+    routes: Routes | None = None,
     **more: Any,
 ) -> Iterator[Gateway]:
     """Run the gateway on a thread, with `Config`'s other fields as `more`."""
     path = folder / "outlay.db"
-    routes = ConfiguredRoutes(rows_of or rows(provider), {}, {})
+    routes = routes or ConfiguredRoutes(rows_of or rows(provider), {}, {})
     config = Config(
         routes=routes, master_key=MASTER_KEY, database_url=str(path), budgets=tuple(budgets), **more
     )

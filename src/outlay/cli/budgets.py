@@ -83,9 +83,11 @@ def set_budget(
             owner = _account(reader, account, into)
             name = id or _id(owner, unit, rule.text, names)
             budget = _budget(reader, into, name, owner, unit, amount, rule, mode, names)
-            shown = _shown_id(reader, budget)
+            shown, warnings = _shown_id(reader, budget), _warnings(reader, into, names)
         ledger.execute(PutBudget(budget, operator(), is_anchor_kept=True))
     typer.echo(f"{printable(shown)}: {amount_cell(amount, budget.unit)} {budget.unit}, {rule.text}, {mode}")
+    for warning in warnings:
+        typer.echo(f"Warning: {printable(warning)}", err=True)
 
 
 @app.command("list")
@@ -223,6 +225,16 @@ def _budget(
         budget = replace(before, **fields)
     _check_not_of_record(budget, "set")
     return check_budget(budget)
+
+
+def _warnings(reader: Reader, project: str, models: tuple[str, ...]) -> list[str]:
+    """Which models no gateway on this database serves; a library serves whatever it is asked for."""
+    from outlay.gateway.config import PROJECT
+    from outlay.gateway.stated_budgets import served_models
+    from outlay.routing.served import unserved
+
+    served = served_models(reader) if models and project == PROJECT else []
+    return unserved(served, models) if served else []
 
 
 def _check_not_of_record(budget: Budget, done: str) -> None:

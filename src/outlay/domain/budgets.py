@@ -44,11 +44,26 @@ class Budget:
     is_by_model: bool = False
     key: int = 0
 
-    def applies_to(self, provider: str | None, model: str | None) -> bool:
-        """Whether a request for this provider and model counts against this budget."""
-        return (not self.models or model in self.models) and (
+    def applies_to(self, provider: str | None, model: str | None, aliases: Sequence[str] = ()) -> bool:
+        """Whether a request for this provider and model counts against this budget.
+
+        `models` may name it with its provider in front or without it (`openai/gpt-4o`, `gpt-4o`), in whatever
+        letters, or by one of its `aliases`.
+        """
+        return (not self.models or self._names(provider, model, aliases)) and (
             not self.providers or provider in self.providers
         )
+
+    def _names(self, provider: str | None, model: str | None, aliases: Sequence[str]) -> bool:
+        if model in self.models:
+            return True
+        if model is None:
+            return False
+        spellings = {model.lower(), *(alias.lower() for alias in aliases)}
+        if provider is not None:
+            prefix = f"{provider}/".lower()
+            spellings |= {prefix + model.lower(), model.lower().removeprefix(prefix)}
+        return any(name.lower() in spellings for name in self.models)
 
     def has_same_rule(self, other: Budget) -> bool:
         """Whether `other` counts the same things over the same periods, whatever its limit and mode."""

@@ -31,9 +31,10 @@ class Reserve:
     `unproven_reason` says why nobody knows whether they are one: hard budgets refuse. Both concern tokens,
     and usd unless the model `is_free`.
     `attempt_accounts` (a deployment, a provider) count requests once per attempt, `accounts` once per
-    request. `catalogue_version` is the one at which the caller read its accounts, `holder` names the
-    instance of a program that asks (see `FreeSlots`), `disclosed_accounts` are those whose balances the
-    outcome may tell the caller (None: all): a repeat may say others.
+    request. `model_aliases` are other names by which budgets may know the model. `catalogue_version` is the
+    one at which the caller read its accounts, `holder` names the instance of a program that asks (see
+    `FreeSlots`), `disclosed_accounts` are those whose balances the outcome may tell the caller (None: all):
+    a repeat may say others.
     """
 
     project: str
@@ -54,6 +55,7 @@ class Reserve:
     catalogue_version: int | None = None
     holder: str | None = None
     disclosed_accounts: Collection[str] | None = None
+    model_aliases: tuple[str, ...] = ()
     unproven_reason: str | None = None
     is_free: bool = False
 

@@ -230,7 +230,7 @@ def _lines(
     """Find what counts against which period; refuse what has no amount where one is needed."""
     lines = []
     for budget in budgets:
-        if not budget.applies_to(command.provider, command.model):
+        if not budget.applies_to(command.provider, command.model, command.model_aliases):
             continue
         amount = _amount(command, budget)
         if amount is None:

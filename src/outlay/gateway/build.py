@@ -11,7 +11,7 @@ from outlay.gateway.keyring import Keyring
 from outlay.gateway.metrics import Metrics
 from outlay.gateway.running import Running
 from outlay.gateway.services import Services
-from outlay.gateway.stated_budgets import put_stated_budgets
+from outlay.gateway.stated_budgets import put_stated_budgets, remember_served
 from outlay.ledger.clock import Clock, SystemClock
 from outlay.pricing.book import PriceBook
 from outlay.providers.transport import Transport
@@ -49,6 +49,7 @@ def open_books(services: Services) -> None:
         StoreError: the database cannot be used.
     """
     put_stated_budgets(services.ledger, services.config.budgets)
+    remember_served(services.ledger, services.config.routes)
     if services.instance:
         services.ledger.execute(FreeSlots(PROJECT, services.instance))
 

@@ -33,6 +33,7 @@ from outlay.gateway.config_models import (
 )
 from outlay.gateway.config_section import Report, Section, merged
 from outlay.gateway.config_yaml import read_files
+from outlay.gateway.unserved import unserved_budgets
 from outlay.pricing.estimate import METHODS
 from outlay.pricing.overrides import read_prices
 from outlay.providers.transport import Timeouts
@@ -146,6 +147,7 @@ def _config(
         _end(section)
     if routes is None:
         return None
+    report.notes += unserved_budgets(routes, budgets)
     stated = {name: value for name, value in fields.items() if value is not None}
     return Config(routes, **stated)
 

@@ -130,6 +130,7 @@ def _command(exchange: Exchange) -> Reserve:
         unproven_reason=exchange.unproven_reason,
         is_free=exchange.price is not None and exchange.price.is_declared_free,
         disclosed_accounts=exchange.who.own_accounts,
+        model_aliases=() if exchange.group is None else exchange.group.aliases,
     )
 
 

@@ -13,7 +13,9 @@ from outlay.domain.commands import Command, Record, Reserve, Settle
 if TYPE_CHECKING:
     import msgspec
 
-_NO_CONTENT: Final = frozenset({"catalogue_version", "holder", "disclosed_accounts", "priced_nanos"})
+_NO_CONTENT: Final = frozenset(
+    {"catalogue_version", "holder", "disclosed_accounts", "model_aliases", "priced_nanos"}
+)
 """What says who asks and when, or what we think of it, not what is asked: a repeat may say otherwise."""
 
 _content_of_reserve: Final = attrgetter(*(f.name for f in fields(Reserve) if f.name not in _NO_CONTENT))

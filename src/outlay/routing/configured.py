@@ -13,9 +13,8 @@ from outlay.providers.transport import Timeouts
 from outlay.routing.deployments import Deployment, ModelGroup
 from outlay.routing.environment import MAX_CACHED
 from outlay.routing.listed import chat_models, spelled
+from outlay.routing.served import STAR, Served, any_of
 from outlay.routing.upstreams import Upstreams, as_listed, is_plain
-
-STAR: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,15 @@ class ConfiguredRoutes:
         )
         self._by_lower = {name.lower(): group for name, group in reversed(self._groups.items())}
         self._found: dict[str, ModelGroup] = {}
-        self._fixed = {**self._groups, **self._resolved(aliases)}
+        resolved, aliases_of = self._resolved(aliases), dict[str, tuple[str, ...]]()
+        for alias, group in resolved.items():
+            aliases_of[group.name] = (*aliases_of.get(group.name, ()), alias)
+        self._aliases_of: Final = aliases_of
+        fixed = {**self._groups, **resolved}
+        one: dict[str, ModelGroup] = {}
+        self._fixed = {
+            name: one.setdefault(group.name, self._with_aliases(group)) for name, group in fixed.items()
+        }
         self._names = self._listed(aliases)
 
     def find(self, model: str) -> ModelGroup | None:
@@ -154,6 +161,7 @@ class ConfiguredRoutes:
             return found
         group = self._matched(model) if is_plain(model) else None
         if group is not None:
+            group = self._with_aliases(group)
             if len(self._found) >= MAX_CACHED:
                 self._found.clear()
             self._found[model] = group
@@ -162,6 +170,31 @@ class ConfiguredRoutes:
     def names(self) -> list[str]:
         """The groups in the file's order, the aliases, and what is known to match a wildcard."""
         return list(self._names)
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Those of the rows, and of the environment where a caller's model says which."""
+        ids = [target.provider.id for _, target in self.served if target is not None]
+        is_open = len(ids) < len(self.served)
+        return tuple(dict.fromkeys((*ids, *(self._upstreams.providers if is_open else ()))))
+
+    def served_models(self) -> list[Served]:
+        """The groups, their aliases and the wildcards."""
+        groups = [*self._groups.items(), *((name, self._fixed[name]) for name in self.aliases)]
+        served = [Served(name, _providers(group)) for name, group in groups]
+        for wildcard in self._wildcards:
+            rows = [(row, target) for row, target in self.served if row.group == wildcard.pattern]
+            ids = tuple(target.provider.id for _, target in rows if target is not None)
+            is_filled = any(STAR in row.model for row, _ in rows)
+            if ids:
+                served.append(Served(wildcard.pattern, ids, is_filled))
+            if len(ids) < len(rows):
+                served += any_of(self._upstreams.providers)
+        return served
+
+    def _with_aliases(self, group: ModelGroup) -> ModelGroup:
+        aliases = self._aliases_of.get(group.name)
+        return group if aliases is None else group._replace(aliases=aliases)
 
     def _resolved(self, aliases: Mapping[str, Alias]) -> dict[str, ModelGroup]:
         resolved = {}
@@ -260,6 +293,10 @@ class ConfiguredRoutes:
                 group = self._filled(wildcard, model)
                 names += [group.name] if group else []
         return names
+
+
+def _providers(group: ModelGroup) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.target.provider.id for each in group.deployments))
 
 
 def _is_same(one: Target, other: Target) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from outlay.providers.target import Target, split_model
 from outlay.providers.transport import Timeouts
+from outlay.routing.served import Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,14 @@ class Deployment:
 
 
 class ModelGroup(NamedTuple):
-    """A public model name, the one that budgets and allow-lists know, and those that serve it."""
+    """A public model name, the one that budgets and allow-lists know, and those that serve it.
+
+    `aliases` are other names that lead to it; budgets may know it by them too.
+    """
 
     name: str
     deployments: Sequence[Deployment]
+    aliases: tuple[str, ...] = ()
 
 
 class Routes(Protocol):
@@ -55,6 +60,13 @@ class Routes(Protocol):
 
     def names(self) -> list[str]:
         """The public names that can be listed, in order."""
+
+    def served_models(self) -> list[Served]:
+        """The names by which requests count, with the providers that serve them."""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The ids of the providers that a request may reach."""
 
 
 def choose(group: ModelGroup, random: Random) -> Deployment:

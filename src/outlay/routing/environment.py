@@ -8,6 +8,7 @@ from typing import Final
 
 from outlay.providers.target import Target
 from outlay.routing.deployments import Deployment, ModelGroup
+from outlay.routing.served import Served, any_of
 from outlay.routing.upstreams import Upstreams
 
 MAX_CACHED: Final = 4096
@@ -47,6 +48,10 @@ class EnvironmentRoutes:
             self._found.clear()
         self._found[model] = group
         return group
+
+    def served_models(self) -> list[Served]:
+        """Whatever the providers have."""
+        return any_of(self.providers)
 
     def names(self) -> list[str]:
         """The models that genai-prices lists and that are known to chat."""

@@ -593,9 +593,10 @@ def _refusal(rule: Rule, slot: Slot, needed: int, *, can_wait: bool) -> Digest:
 
 
 def _counts(budget: Budget, provider: str | None, model: str | None) -> bool:
-    return (model in budget.models if budget.models else True) and (
-        provider in budget.providers if budget.providers else True
-    )
+    prefix = f"{provider}/" if provider else ""
+    bare = {name.lower().removeprefix(prefix) for name in budget.models}
+    is_counted = (model or "").lower().removeprefix(prefix) in bare if bare else True
+    return is_counted and (provider in budget.providers if budget.providers else True)
 
 
 def _rule_of(budget: Budget) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from outlay.gateway.management.catalogue import Catalogue
 from outlay.gateway.management.fields import UNSERVED_LIMITS, Fields, LimitFields
 from outlay.gateway.management.figures import Figures, figures_of, limits_row
 from outlay.gateway.management.spend_reset import check_new_reset, check_reset, reset_spend, take_reset
+from outlay.gateway.management.warnings import with_warnings
 from outlay.gateway.principal import Principal
 from outlay.gateway.records import CustomerRecord, check_id, record_of
 from outlay.ledger.store import Reader
@@ -65,7 +66,8 @@ def new(body: CustomerFields, caller: Caller, catalogue: TheCatalogue) -> Row:
         if is_reset:
             reset_spend(catalogue, id, by=by(caller), is_new=True)
         with ledger.read() as reader:
-            return _row_of(reader, id)
+            row = _row_of(reader, id)
+    return with_warnings(catalogue, row, row)
 
 
 def info(catalogue: TheCatalogue, end_user_id: Annotated[str, Query()]) -> Row:
@@ -123,7 +125,8 @@ def _change(user_id: str, fields: Row, caller: Principal, catalogue: Catalogue) 
         if is_reset:
             reset_spend(catalogue, id, by=by(caller))
         with ledger.read() as reader:
-            return _row_of(reader, id)
+            row = _row_of(reader, id)
+    return with_warnings(catalogue, row, row)
 
 
 def _put_blocked(body: SeveralCustomers, caller: Principal, catalogue: Catalogue, *, is_blocked: bool) -> Row:

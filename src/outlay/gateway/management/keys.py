@@ -32,6 +32,7 @@ from outlay.gateway.management.own_keys import (
 )
 from outlay.gateway.management.paging import PageNumber, PageSize, page_of
 from outlay.gateway.management.spend_reset import check_reset, reset_spend, take_reset
+from outlay.gateway.management.warnings import with_warnings
 from outlay.gateway.principal import MASTER, Principal
 from outlay.gateway.records import KeyRecord, key_account, record_of
 from outlay.ledger.ledger import Ledger
@@ -56,7 +57,8 @@ def add_key_routes(app: FastAPI) -> None:
 def generate(body: GenerateKey, caller: Caller, catalogue: TheCatalogue) -> Row:
     """Make a key. Its secret is in `key`, this once."""
     with catalogue.changing() as ledger:
-        return made_key(ledger, catalogue, caller, body.stated(without=("key",)), secret=body.key)
+        row = made_key(ledger, catalogue, caller, body.stated(without=("key",)), secret=body.key)
+    return with_warnings(catalogue, row, row)
 
 
 def update(body: UpdateKey, caller: Caller, catalogue: TheCatalogue) -> Row:
@@ -68,7 +70,8 @@ def update(body: UpdateKey, caller: Caller, catalogue: TheCatalogue) -> Row:
             named = _by_alias(reader, alias, caller) if body.key is None else key_id(body.key)
             id = managed_key(reader, caller, named).id
         _change(catalogue, id, fields, caller)
-        return {"key": body.key or id.partition(":")[2], **_row(ledger, id)}
+        row = {"key": body.key or id.partition(":")[2], **_row(ledger, id)}
+    return with_warnings(catalogue, row, row)
 
 
 def info(caller: Caller, catalogue: TheCatalogue, key: str | None = None) -> Row:
@@ -164,7 +167,8 @@ def regenerate_named(key: str, body: RegenerateKey, caller: Caller, catalogue: T
         _check_not_master(catalogue, body.new_key)
         if fields:
             _change(catalogue, id, fields, caller)
-        return shown_once(ledger, regenerate_key(ledger, id, by=by(caller), secret=body.new_key))
+        row = shown_once(ledger, regenerate_key(ledger, id, by=by(caller), secret=body.new_key))
+    return with_warnings(catalogue, row, row)
 
 
 def made_key(

@@ -23,6 +23,7 @@ from outlay.gateway.management.team_fields import (
 )
 from outlay.gateway.management.team_members import member_given
 from outlay.gateway.management.team_rows import membership_rows, team_row, team_rows
+from outlay.gateway.management.warnings import with_warnings
 from outlay.gateway.members import (
     add_members,
     check_members,
@@ -75,7 +76,8 @@ def new(body: NewTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
         if is_reset:
             reset_spend(catalogue, f"team:{team_id}", by=made_by, is_new=True)
         add_members(ledger, team_id, members, {}, by=made_by, zone=zone)
-        return _row(ledger, team_id)
+        row = _row(ledger, team_id)
+    return with_warnings(catalogue, row, row)
 
 
 def info(caller: Caller, catalogue: TheCatalogue, team_id: str | None = None) -> Row:
@@ -122,7 +124,8 @@ def update(body: UpdateTeam, caller: Caller, catalogue: TheCatalogue) -> Row:
             reset_spend(catalogue, f"team:{team_id}", by=changed_by)
         if {"team_member_budget", "team_member_budget_duration"} & fields.keys():
             put_member_limits(ledger, team_id, team, by=changed_by, zone=zone)
-        return {"team_id": team_id, "data": _row(ledger, team_id)}
+        row = _row(ledger, team_id)
+    return with_warnings(catalogue, {"team_id": team_id, "data": row}, row)
 
 
 def list_teams(

@@ -22,6 +22,7 @@ from outlay.gateway.management.paging import PageNumber, PageSize, page_of
 from outlay.gateway.management.spend_reset import check_new_reset, check_reset, reset_spend, take_reset
 from outlay.gateway.management.team_rows import team_rows
 from outlay.gateway.management.user_fields import NewUser, SeveralUsers, UpdateUser, UserRole
+from outlay.gateway.management.warnings import with_warnings
 from outlay.gateway.members import add_members, remove_member
 from outlay.gateway.principal import Principal
 from outlay.gateway.records import KeyRecord, TeamMember, TeamRecord, UserRecord, check_id, record_of
@@ -69,7 +70,8 @@ def new(body: NewUser, caller: Caller, catalogue: TheCatalogue) -> Row:
             add_members(ledger, team_id, [member], {}, by=by(caller), zone=catalogue.zone)
         key = _first_key(body, user_id, caller, catalogue) if body.auto_create_key else {"key": None}
         with ledger.read() as reader:
-            return {**key, **user_row(reader, user_id)}
+            row = {**key, **user_row(reader, user_id)}
+    return with_warnings(catalogue, row, row)
 
 
 def info(caller: Caller, catalogue: TheCatalogue, user_id: str | None = None) -> Row:
@@ -113,7 +115,8 @@ def update(body: UpdateUser, caller: Caller, catalogue: TheCatalogue) -> Row:
         if is_reset:
             reset_spend(catalogue, id, by=by(caller))
         with ledger.read() as reader:
-            return {"user_id": user_id, "data": user_row(reader, user_id)}
+            row = user_row(reader, user_id)
+    return with_warnings(catalogue, {"user_id": user_id, "data": row}, row)
 
 
 def list_users(
