@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outlay.domain.budgets import MODES, UNITS, Budget, Period
+from outlay.domain.budgets import MODES, UNITS, Budget, Period, PeriodKey
 from outlay.domain.commands import Amount, Reserve
-from outlay.domain.decide import Decision, decide_reserve
+from outlay.domain.decide import NO_AMOUNTS, Decision, decide_reserve
 from outlay.domain.outcomes import Refusal, Reserved
 from outlay.domain.windows import Window
 
@@ -46,9 +46,12 @@ def reserves(draw: st.DrawFn) -> Reserve:
     return Reserve("p", "r", ("user:ann",), amounts, 10, wanted, least if wanted is not None else 0)
 
 
-def decide(command: Reserve, state: list[tuple[Budget, Period]]) -> Decision:
+def decide(
+    command: Reserve, state: list[tuple[Budget, Period]], stuck: Mapping[PeriodKey, int] = NO_AMOUNTS
+) -> Decision:
     newest = {budget.key: period for budget, period in state}
-    return decide_reserve(command, command.accounts, [budget for budget, _ in state], newest, NOW, b"")
+    budgets = [budget for budget, _ in state]
+    return decide_reserve(command, command.accounts, budgets, newest, NOW, b"", stuck)
 
 
 def needs(command: Reserve, budget: Budget, cap: int) -> int:
@@ -112,10 +115,14 @@ def test_what_is_admitted_keeps_every_hard_limit_and_holds_on_every_budget(
 def test_what_is_refused_says_truly_whether_waiting_can_help(
     command: Reserve, state: list[tuple[Budget, Period]]
 ) -> None:
-    outcome = decide(command, state).outcome
+    stuck = {period.key: period.reserved // 3 for _, period in state}
+    outcome = decide(command, state, stuck).outcome
     if not isinstance(outcome, Refusal):
         return
-    idle = [(budget, period._replace(reserved=0)) for budget, period in state]
+    idle = [
+        (budget, period if budget.unit == "requests" else period._replace(reserved=period.reserved // 3))
+        for budget, period in state
+    ]
     assert outcome.can_wait == isinstance(decide(command, idle).outcome, Reserved)
 
 

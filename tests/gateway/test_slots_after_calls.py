@@ -208,3 +208,46 @@ def test_a_client_that_is_gone_when_its_call_fails_leaves_no_slot_taken(quick: G
         next(answer.iter_raw())
     eventually(lambda: set(slots_taken(quick, key).values()) == {0})
     assert quick.chat(key).status_code == 200
+
+
+def test_a_refusal_says_to_wait_only_for_calls_that_run(patient: Gateway) -> None:
+    key = patient.new_key(max_budget=0.002)
+    patient.execute(PutBudget(a_budget("global", "concurrency", 9)))
+    patient.execute(PutBudget(a_budget("deployment:demo-1", "concurrency", 9)))
+    patient.provider.script([{"hang_after_chunks": 2}, UNKNOWN["a 504"]])
+    body = {**BODIES["/v1/chat/completions"], "max_tokens": 60, "stream": True}
+    with patient.http(key) as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        waiting = patient.chat(key, max_tokens=60)
+        assert waiting.status_code == 429, waiting.text
+        assert waiting.headers["retry-after"] == "1"
+        assert waiting.json()["error"]["can_wait"] is True
+        patient.provider.release()
+        list(pieces)
+    assert patient.chat(key, max_tokens=60).status_code == 504
+    refused = patient.chat(key, max_tokens=60)
+    assert refused.status_code == 402, "what the 504 holds will be presumed spent"
+    assert refused.headers["x-should-retry"] == "false"
+    assert "retry-after" not in refused.headers
+    assert refused.json()["error"]["can_wait"] is False
+    assert float(refused.json()["error"]["reserved"]) > 0
+
+
+def test_a_rate_that_a_running_call_uses_up_says_when_its_window_ends(patient: Gateway) -> None:
+    patient.execute(PutBudget(a_budget("global", "concurrency", 9)))
+    patient.execute(PutBudget(a_budget("deployment:demo-1", "concurrency", 9)))
+    key = patient.new_key(rpm_limit=1)
+    patient.provider.script([{"hang_after_chunks": 2}])
+    body = {**BODIES["/v1/chat/completions"], "stream": True}
+    with patient.http(key) as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        pieces = answer.iter_raw()
+        next(pieces)
+        refused = patient.chat(key)
+        assert refused.status_code == 429
+        error = refused.json()["error"]
+        assert (error["unit"], error["can_wait"]) == ("requests", False)
+        assert error["resets_at"] is not None
+        assert int(refused.headers["retry-after"]) >= 1
+        patient.provider.release()
+        list(pieces)

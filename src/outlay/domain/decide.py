@@ -6,12 +6,13 @@ Pure: no I/O, no clock, no randomness. One implementation serves every store.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from outlay.domain.budgets import Budget, Period, PeriodKey, Unit, running_period
 from outlay.domain.commands import Amount, Increase, Reserve
 from outlay.domain.entries import Entry
-from outlay.domain.outcomes import Alert, Increased, Outcome, Possible, Refusal, RefusalReason, Reserved
+from outlay.domain.outcomes import Alert, Increased, Outcome, Refusal, RefusalReason, Reserved
 from outlay.domain.reservations import Hold, Reservation
 from outlay.domain.windows import NEVER
 from outlay.errors import IdempotencyConflictError
@@ -30,7 +31,8 @@ class Decision(NamedTuple):
 class Line(NamedTuple):
     """One budget that a request counts against: its running period, and what the request needs of it.
 
-    `room` is what is available: below zero after a lowered limit or an overrun.
+    `room` is what is available: below zero after a lowered limit or an overrun. `stuck` is the part of what
+    is reserved that calls hold which are over: it will be presumed spent.
     """
 
     budget: Budget
@@ -38,6 +40,7 @@ class Line(NamedTuple):
     fixed: int
     per_output_token: int
     room: int
+    stuck: int = 0
 
     def needed(self, output_tokens: int) -> int:
         """What the request needs with this output cap."""
@@ -46,6 +49,7 @@ class Line(NamedTuple):
 
 ONE = Amount(1)
 NOTHING = Amount(0)
+NO_AMOUNTS: Mapping[PeriodKey, int] = MappingProxyType({})
 
 
 def decide_reserve(
@@ -55,10 +59,12 @@ def decide_reserve(
     newest: Mapping[int, Period | None],
     now: int,
     fingerprint: bytes,
+    stuck: Mapping[PeriodKey, int] = NO_AMOUNTS,
 ) -> Decision:
     """Hold the estimate on every budget of the request, or refuse.
 
     `accounts` are the command's with all those above them; `newest` has the newest period by budget key.
+    `stuck` is what calls that are over still hold, by period; only whether waiting helps depends on it.
     """
     lines, refusal = _lines(command, budgets, newest, now)
     if refusal is not None:
@@ -67,10 +73,11 @@ def decide_reserve(
     output_tokens = max(cap or 0, command.least_output_tokens) if cap is not None else 0
     refusals = [line for line in lines if not _admits(line, output_tokens)]
     if refusals:
+        refusals = [line._replace(stuck=stuck.get(line.period.key, 0)) for line in refusals]
         return Decision(_refuse(command, refusals, lines, output_tokens))
     periods, holds, alerts, remaining, is_limited, first = [], [], [], None, False, None
     disclosed, is_usd_limited = command.disclosed_accounts, False
-    for budget, period, fixed, per_output_token, room in lines:
+    for budget, period, fixed, per_output_token, room, _ in lines:
         needed = fixed + per_output_token * output_tokens
         key, starts_at, ends_at, granted, reserved, settled, overrun = period
         holds.append(Hold(key, starts_at, budget.unit, needed))
@@ -119,20 +126,6 @@ def decide_reserve(
         is_usd_limited=is_usd_limited,
     )
     return Decision(outcome, periods, reservation)
-
-
-def decide_probe(
-    command: Reserve,
-    accounts: tuple[str, ...],
-    budgets: Sequence[Budget],
-    newest: Mapping[int, Period | None],
-    now: int,
-) -> Refusal | Possible:
-    """Refuse what would be refused though nobody else held anything; hold nothing."""
-    outcome = decide_reserve(command, accounts, budgets, newest, now, b"").outcome
-    if isinstance(outcome, Refusal) and not outcome.can_wait:
-        return outcome
-    return Possible()
 
 
 def repeat_reserve(pending: Reservation | None, ended: Entry | None, fingerprint: bytes) -> Reserved | None:
@@ -278,14 +271,14 @@ def _granted_cap(command: Reserve, lines: Sequence[Line]) -> int | None:
     cap = command.wanted_output_tokens
     if cap is None:
         return None
-    for budget, _, fixed, per_output_token, room in lines:
+    for budget, _, fixed, per_output_token, room, _ in lines:
         if per_output_token and budget.mode == "hard":
             cap = min(cap, (room - fixed) // per_output_token)
     return max(cap, command.least_output_tokens)
 
 
 def _admits(line: Line, output_tokens: int) -> bool:
-    budget, _, fixed, per_output_token, room = line
+    budget, _, fixed, per_output_token, room, _ = line
     if budget.mode == "hard" or (budget.mode == "crossing" and not _is_metered(budget.unit)):
         return fixed + per_output_token * output_tokens <= room
     return budget.mode == "soft" or room > 0
@@ -298,8 +291,13 @@ def _refuse(command: Reserve, refusals: Sequence[Line], lines: Sequence[Line], o
 
 
 def _can_wait(line: Line, output_tokens: int) -> bool:
-    """Whether the line would be admitted if nothing were reserved."""
-    return _admits(line._replace(room=line.room + line.period.reserved), output_tokens)
+    """Whether the line would be admitted if all calls that run came to nothing.
+
+    A request that was sent counts as one, whatever becomes of it.
+    """
+    if line.budget.unit == "requests":
+        return False
+    return _admits(line._replace(room=line.room + line.period.reserved - line.stuck), output_tokens)
 
 
 def _is_bound_by_others(command: Reserve, lines: Sequence[Line], cap: int | None) -> bool:

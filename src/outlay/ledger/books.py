@@ -27,9 +27,9 @@ from outlay.domain.commands import (
     Settle,
     Void,
 )
-from outlay.domain.decide import Decision, decide_increase, decide_probe, decide_reserve, repeat_reserve
+from outlay.domain.decide import Decision, decide_increase, decide_reserve, repeat_reserve
 from outlay.domain.entries import Entry, correction_id, reversal_id
-from outlay.domain.outcomes import Freed, Outcome, Posted, Refusal, Stale
+from outlay.domain.outcomes import Freed, Outcome, Possible, Posted, Refusal, Stale
 from outlay.domain.reservations import Reservation
 from outlay.domain.resolve import (
     decide_expire,
@@ -114,6 +114,7 @@ class Books:
         self._entries: dict[Ref, Entry] = {}
         self._completions: dict[Ref, Entry] = {}
         self._gone: set[Ref] = set()
+        self._stuck_of: dict[str, dict[PeriodKey, int]] = {}
         if not tx.is_unchanged or len(self._periods) + len(self._pending) > _MOST_CACHED:
             self._forget_state()
         self._follow_catalogue()
@@ -201,16 +202,35 @@ class Books:
         barred = _barred(command, lineage)
         if barred is not None:
             return Decision(barred)
-        newest = self._newest_of(lineage.budgets)
-        return decide_reserve(command, lineage.accounts, lineage.budgets, newest, self._tx.now, mark)
+        return self._admit(command, lineage, mark)
 
     def _probe(self, command: Reserve) -> Outcome:
+        """Only what no waiting can open refuses a probe."""
         lineage = self._lineage(command)
-        barred = _barred(command, lineage)
-        if barred is not None:
-            return barred
-        newest = self._newest_of(lineage.budgets)
-        return decide_probe(command, lineage.accounts, lineage.budgets, newest, self._tx.now)
+        outcome = _barred(command, lineage) or self._admit(command, lineage, b"").outcome
+        if isinstance(outcome, Stale) or (isinstance(outcome, Refusal) and not outcome.can_wait):
+            return outcome
+        return Possible()
+
+    def _admit(self, command: Reserve, lineage: Lineage, mark: bytes) -> Decision:
+        newest, now = self._newest_of(lineage.budgets), self._tx.now
+        decision = decide_reserve(command, lineage.accounts, lineage.budgets, newest, now, mark)
+        outcome = decision.outcome
+        if isinstance(outcome, Refusal) and outcome.can_wait and (stuck := self._stuck(command.project)):
+            return decide_reserve(command, lineage.accounts, lineage.budgets, newest, now, mark, stuck)
+        return decision
+
+    def _stuck(self, project: str) -> Mapping[PeriodKey, int]:
+        """What calls that are over still hold, by period."""
+        found = self._stuck_of.get(project)
+        if found is None:
+            self.finish()  # the store finds the reservations, so what was decided is written first
+            self._changes = Changes()
+            found = self._stuck_of[project] = {}
+            for reservation in self._tx.pending_over(project):
+                for hold in reservation.holds:
+                    found[hold.period_key] = found.get(hold.period_key, 0) + hold.amount
+        return found
 
     def _end(self, command: Settle | Void, mark: bytes) -> Decision:
         ref = Ref(command.project, command.id)
@@ -353,6 +373,8 @@ class Books:
             ref = Ref(decision.reservation.project, decision.reservation.id)
             changes.reservations[ref] = decision.reservation
             self._pending[ref] = decision.reservation
+            if not has_slots(decision.reservation):
+                self._stuck_of.clear()
         entry = decision.entry
         if entry is None:
             return
@@ -363,7 +385,9 @@ class Books:
         changes.entries.append(entry)
         self._count_models(entry)
         if decision.resolved_id is not None:
-            self._pending.pop(ref, None)
+            ended = self._pending.pop(ref, None)
+            if ended is not None and not has_slots(ended):
+                self._stuck_of.clear()
             self._gone.add(ref)
             changes.resolved.add(ref)
 

@@ -256,6 +256,9 @@ class Transaction(Protocol):
     def pending_of_holder(self, project: str, holder: str) -> list[Reservation]:
         """All pending reservations that one holder made, oldest first."""
 
+    def pending_over(self, project: str) -> list[Reservation]:
+        """All pending reservations whose call is over: their amount of concurrency is 0."""
+
     def spend_since(self, budget: Budget, since: int) -> Spend:
         """What the journal says the budget's account spent since then, within the budget's filters."""
 

@@ -205,6 +205,11 @@ class MemoryTransaction:
         found = [each for each in pending if (each.project, each.holder) == (project, holder)]
         return sorted(found, key=lambda each: (each.reserved_at, each.id))
 
+    def pending_over(self, project: str) -> list[Reservation]:
+        """Pending ones whose call is over."""
+        pending = self._tables.reservations.values()
+        return [each for each in pending if each.project == project and each.amounts.get("concurrency") == 0]
+
     def spend_since(self, budget: Budget, since: int) -> Spend:
         """Add up the journal."""
         total, by_model = 0, dict[str, int]()

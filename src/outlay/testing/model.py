@@ -179,7 +179,8 @@ class Model:
         tokens = cap or 0
         refused = [line for line in lines if not _fits(*line, tokens)]
         if refused:
-            stuck = [line for line in refused if not _fits(*line, tokens, is_alone=True)]
+            stuck = [line for line in refused if not self._may_fit(*line, tokens, is_over_known=False)]
+            stuck = stuck or [line for line in refused if not self._may_fit(*line, tokens)]
             rule, slot, fixed, each = (stuck or refused)[0]
             return _refusal(rule, slot, fixed + each * tokens, can_wait=not stuck)
         holds = []
@@ -202,7 +203,9 @@ class Model:
         for rule, slot, _ in pending.holds:
             more = command.amounts.get(rule.budget.unit, 0)
             if more and rule in self.in_force.values() and not _fits(rule, slot, more, 0, 0):
-                return _refusal(rule, slot, more, can_wait=_fits(rule, slot, more, 0, 0, is_alone=True))
+                return _refusal(
+                    rule, slot, more, can_wait=self._may_fit(rule, slot, more, 0, 0, is_over_known=False)
+                )
         for n, (rule, slot, held) in enumerate(pending.holds):
             more = command.amounts.get(rule.budget.unit, 0)
             slot.reserved += more
@@ -522,6 +525,18 @@ class Model:
         start, end = interval(rule.budget.window.text, now)
         return Slot(max(start, rule.slots[-1].end) if rule.slots else start, end)
 
+    def _may_fit(
+        self, rule: Rule, slot: Slot, fixed: int, each: int, tokens: int, *, is_over_known: bool = True
+    ) -> bool:
+        """Whether it fits if all that runs comes to nothing: requests count, and what nobody knows."""
+        if rule.budget.unit == "requests":
+            return False
+        over = 0
+        if is_over_known:
+            freed = (pending for pending in self.pending.values() if pending.is_freed)
+            over = sum(amount for pending in freed for _, held, amount in pending.holds if held is slot)
+        return _fits(rule, slot, fixed, each, tokens, coming=slot.reserved - over)
+
     def _open(self, rule: Rule, slot: Slot) -> None:
         if slot not in rule.slots:
             rule.slots.append(slot)
@@ -570,8 +585,8 @@ def _room(rule: Rule, slot: Slot) -> int:
     return rule.budget.limit + slot.granted - slot.settled - slot.reserved
 
 
-def _fits(rule: Rule, slot: Slot, fixed: int, each: int, tokens: int, *, is_alone: bool = False) -> bool:
-    room = _room(rule, slot) + (slot.reserved if is_alone else 0)
+def _fits(rule: Rule, slot: Slot, fixed: int, each: int, tokens: int, *, coming: int = 0) -> bool:
+    room = _room(rule, slot) + coming
     if rule.budget.mode == "soft":
         return True
     if rule.budget.mode == "crossing" and rule.budget.unit in ("usd", "tokens"):

@@ -121,6 +121,11 @@ PENDING_OF_HOLDER: Final = f"""
 SELECT {RESERVATION_COLUMNS} FROM reservations WHERE project = ? AND holder = ? ORDER BY reserved_at, id
 """
 
+# Only asked where a request cannot be admitted now; what is pending are the calls under way and a few more.
+PENDING_OVER: Final = f"""
+SELECT {RESERVATION_COLUMNS} FROM reservations WHERE project = ? AND amounts ->> '$.concurrency' = 0
+"""
+
 PUT_RESERVATION: Final = f"""
 INSERT INTO reservations ({RESERVATION_COLUMNS})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

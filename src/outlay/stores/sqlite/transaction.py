@@ -125,6 +125,10 @@ class SQLiteTransaction:
         found = self._execute(statements.PENDING_OF_HOLDER, (project, holder))
         return [rows.reservation_of(row) for row in found]
 
+    def pending_over(self, project: str) -> list[Reservation]:
+        """Pending ones whose call is over."""
+        return [rows.reservation_of(row) for row in self._execute(statements.PENDING_OVER, (project,))]
+
     def spend_since(self, budget: Budget, since: int) -> Spend:
         """Add up the journal."""
         wanted = {"since": since, "project": budget.project, "account": budget.account}

@@ -43,6 +43,35 @@ class Admission(Bench):
         assert self.refuse("r2", 4).can_wait
         assert not self.refuse("r3", 5).can_wait
 
+    def test_waiting_does_not_help_where_calls_that_are_over_hold_what_is_missing(self) -> None:
+        self.put_budget(10)
+        self.admit("over", 6)
+        self.admit("runs", 3)
+        assert self.refuse("r1", 5).can_wait
+        self.do(FreeSlot(PROJECT, "over"))
+        assert not self.refuse("r1", 5).can_wait
+        assert self.refuse("r1", 4).can_wait
+        self.settle("over", 1)
+        assert self.refuse("r1", 7).can_wait
+
+    def test_whether_waiting_helps_is_seen_within_a_batch_and_after_a_crash(self) -> None:
+        self.put_budget(10)
+        refused = self.ledger.batch(
+            a_reserve("over", 6), a_reserve("r1", 5), FreeSlot(PROJECT, "over"), a_reserve("r2", 5)
+        )
+        self.reopen()
+        refused += [self.refuse("r3", 5)]
+        assert [each.can_wait for each in refused if isinstance(each, Refusal)] == [True, False, False]
+        refused = self.ledger.batch(a_settle("over", 0), a_reserve("r4", 6), a_reserve("r5", 5))
+        assert [each.can_wait for each in refused if isinstance(each, Refusal)] == [True]
+
+    def test_no_waiting_for_others_gives_a_request_back(self) -> None:
+        self.put_budget(1, "requests", "1m")
+        self.admit("r1")
+        refusal = self.refuse("r2")
+        assert not refusal.can_wait
+        assert refusal.resets_at is not None
+
     def test_the_budget_that_no_waiting_can_open_is_the_one_reported(self) -> None:
         self.put_budget(10, id="full")
         self.put_budget(5, "tokens", id="small")
