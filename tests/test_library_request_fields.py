@@ -96,7 +96,7 @@ def test_a_name_that_differs_in_case_only_is_refused_with_and_without_a_budget(
     provider: FakeProvider, manager: BudgetManager, more: dict[str, Any], user: str | None
 ) -> None:
     guarded: dict[str, Any] = {} if user is None else {"user": user, "budget_manager": manager}
-    with pytest.raises(InvalidValueError, match="case only"):
+    with pytest.raises(InvalidValueError, match="only in the case"):
         outlay.completion("gpt-4o", HELLO, **guarded, **more)
     assert provider.requests == []
 

@@ -137,7 +137,7 @@ def test_openais_own_fields_of_the_same_kind_reach_the_provider(gateway: Gateway
 
 
 def test_openais_client_learns_what_to_do_instead(gateway: Gateway) -> None:
-    with pytest.raises(openai.BadRequestError, match="there are no guardrails here") as caught:
+    with pytest.raises(openai.BadRequestError, match="there are no guardrails") as caught:
         gateway.openai().chat.completions.create(
             model="demo", messages=HELLO, extra_body={"guardrails": ["pii"]}
         )

@@ -213,7 +213,7 @@ def test_a_name_that_differs_in_case_only_is_refused_everywhere(
     sent = len(gateway.provider.requests)
     answer = post(gateway, endpoint, more, budget)
     assert answer.status_code == 400, answer.text
-    assert "letters' case only" in error_of(answer)["message"]
+    assert "only in the case of its letters" in error_of(answer)["message"]
     assert len(gateway.provider.requests) == sent
 
 

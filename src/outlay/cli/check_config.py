@@ -189,8 +189,8 @@ def _print(facts: dict[str, Any], config: Config) -> None:
             weight, price = f"{each['weight']:g}", each["price"]
             table.add_row(*map(cell, (each["model"], each["id"], leads_to, each["base_url"], weight, price)))
         print_table(table)
-        is_unpriced = [each for each in facts["models"] if each["price"] == "unknown"]
-        _print_unpriced([each["model"] for each in is_unpriced if not each["price_notes"]])
+        unpriced = [each for each in facts["models"] if each["price"] == "unknown"]
+        _print_unpriced([each["model"] for each in unpriced if not each["price_notes"]])
         for each in facts["models"]:
             for note in each["price_notes"]:
                 typer.echo(f"Price of {printable(each['model'])}: {printable(note)}")
@@ -223,7 +223,7 @@ def _print_request_fields(facts: dict[str, Any]) -> None:
         if names:
             typer.echo(f"Request fields allowed for {printable(where)}: {printable(', '.join(names))}")
     if facts["request_fields"]["unknown"] == "pass":
-        typer.echo("Unknown request fields pass under hard budgets: their entries say unproven")
+        typer.echo("Unknown request fields pass under hard budgets; the entries of their calls say unproven")
 
 
 def _print_unpriced(models: list[str]) -> None:

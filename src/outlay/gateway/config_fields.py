@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from outlay.errors import InvalidValueError
 from outlay.gateway.config_section import Section
 from outlay.pricing.request_fields import check_allowed
 
-KEY = "allowed_request_fields"
+KEY: Final = "allowed_request_fields"
 
 
 def take_request_fields(section: Section) -> frozenset[str]:
     """Take a list of paths; a field that is known to have no bound is a problem."""
-    names = section.take_names("allowed_request_fields")
+    names = section.take_names(KEY)
     found = set()
     for name in names:
         try:

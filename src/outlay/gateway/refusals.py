@@ -50,7 +50,8 @@ def _price_unknown(exchange: Exchange, refusal: Refusal) -> GatewayError:
     target = exchange.upstream.target
     name = f"{target.provider.id}/{target.model}"
     if exchange.price_reason is not None:
-        why = f"{exchange.price_reason} Now {_named_budget(exchange, refusal)} applies, and it is refused."
+        budget = _named_budget(exchange, refusal)
+        why = f"{exchange.price_reason} The call is refused, because {budget} applies."
     else:
         why = _no_price(name, _named_budget(exchange, refusal))
     return GatewayError(

@@ -51,7 +51,7 @@ _NO_PARTS: Final = (str, type(None))
 
 
 class FieldNameError(InvalidValueError):
-    """A name differs from that of a known field in its letters' case only; `field` is its path."""
+    """A name differs from that of a known field only in the case of its letters; `field` is its path."""
 
     def __init__(self, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ class FieldNameError(InvalidValueError):
 
 
 class FieldFindings(NamedTuple):
-    """What stands in a request: the first field that nothing bounds, with the reason; the first unknown."""
+    """What stands in a request: the first field that nothing bounds, with the reason; the unknown ones."""
 
     refused: tuple[str, str] | None = None
     unknown: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ def check_fields(
     false, or empty) is not found.
 
     Raises:
-        FieldNameError: a name differs from a known one in its letters' case only.
+        FieldNameError: a name differs from a known one only in the case of its letters.
         InvalidValueError: it is nested too deeply to look at.
     """
     table = table_of(endpoint, provider)
@@ -282,8 +282,8 @@ def _is_harmless_tool(tool: Any) -> bool:
 def _misspelled(path: str, known: str) -> FieldNameError:
     shown = path[:_MOST_SHOWN]
     return FieldNameError(
-        f"{shown!r} differs from {known!r} in its letters' case only, and some servers take one for the "
-        f"other: write {known!r}, or leave it out.",
+        f"{shown!r} differs from {known!r} only in the case of its letters, and some servers take one for "
+        f"the other: write {known!r}, or leave it out.",
         field=shown,
     )
 

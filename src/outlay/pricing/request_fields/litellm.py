@@ -16,20 +16,18 @@ from typing import Any, Final
 from outlay.errors import InvalidValueError
 from outlay.pricing.request_fields.rules import asks_for_nothing, fold
 
-_RETRY: Final = "a call is sent once here: repeat it yourself when it fails"
-_OTHER_MODEL: Final = "no other model is called here: call it yourself when this one fails"
-_TIMEOUT: Final = "timeouts are the operator's here, or your client's own"
-_NO_CACHE: Final = "answers are not cached here"
-_GUARDRAIL: Final = "there are no guardrails here: check the text yourself"
-_MOCK: Final = (
-    "answers are not made up here: use outlay.testing.provider, a real server with scripted answers"
-)
-_PROMPTS: Final = "prompts are sent as they are: write the messages yourself"
-_DROPPED: Final = "no parameter is dropped or changed here: leave out what the model does not take"
-_CALLBACK: Final = "there are no callbacks here: see /metrics and /spend/logs"
+_RETRY: Final = "a call is sent once, so repeat it yourself when it fails"
+_OTHER_MODEL: Final = "no other model is called, so call it yourself when this one fails"
+_TIMEOUT: Final = "timeouts are set by the operator, or by your client"
+_NO_CACHE: Final = "answers are not cached"
+_GUARDRAIL: Final = "there are no guardrails, so check the text yourself"
+_MOCK: Final = "answers are not made up; outlay.testing.provider is a real server with scripted answers"
+_PROMPTS: Final = "prompts are sent as they are, so write the messages yourself"
+_DROPPED: Final = "no parameter is dropped or changed, so leave out what the model does not take"
+_CALLBACK: Final = "there are no callbacks; /metrics and /spend/logs tell what was called"
 _OPERATOR: Final = "the operator configures it"
 _STREAM: Final = "answers come as the provider writes them"
-_TESTING: Final = "faults are not made up here"
+_TESTING: Final = "faults are not made up"
 
 _REFUSED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("num_retries", "max_retries", "retry_policy", "retry_strategy"), _RETRY),
@@ -212,7 +210,7 @@ def without_litellm_fields(body: dict[str, Any], endpoint: str) -> dict[str, Any
 
 
 def litellm_name(name: str) -> str | None:
-    """LiteLLM's name that this one differs from in its letters' case only, if there is one."""
+    """LiteLLM's name that this one differs from only in the case of its letters, if there is one."""
     known = _FOLDED.get(fold(name))
     return None if known == name else known
 
