@@ -42,6 +42,39 @@ def test_a_tier_is_shown_and_is_the_dearest(outlay: CommandLine) -> None:
     assert "Dearest that a call can meet: 2 USD in, 3 USD out" in out
 
 
+def test_what_costs_otherwise_is_shown_and_may_be_the_dearest(outlay: CommandLine) -> None:
+    prices = (
+        '{"version": "7", "models": {"openai_compatible/mine": {"input_cost_per_token": 1e-6, '
+        '"output_cost_per_token": 2e-6, "output_cost_per_token_priority": 5e-6, "input_cost_per_token_flex": '
+        '5e-7, "provider_specific_entry": {"us": 1.5}, "search_context_cost_per_query": {'
+        '"search_context_size_low": 0.01, "search_context_size_high": 0.03}}}}'
+    )
+    (outlay.folder / "prices.json").write_text(prices)
+    found = outlay("price", "openai_compatible/mine", "--json", OUTLAY_PRICES="prices.json").json
+    shown = {
+        (choice["dimension"], choice["value"]): {rate["unit"]: rate["usd"] for rate in choice["rates"]}
+        for choice in found["choices"]
+    }
+    assert shown == {
+        ("service_tier", "flex"): {"input_tokens": "0.5"},
+        ("service_tier", "priority"): {"output_tokens": "5"},
+        ("inference_geo", "us"): {"input_tokens": "1.5", "output_tokens": "3"},
+        ("search_context_size", "low"): {"web_searches": "10"},
+    }
+    assert found["dearest"] == {"input_usd_per_million": "1.5", "output_usd_per_million": "7.5"}
+    out = outlay("price", "openai_compatible/mine", OUTLAY_PRICES="prices.json").out
+    assert "Where a call asks for it, or is served so:" in out
+    assert ["priority", "output", "tokens", "5", "1,000,000"] in [
+        line.split()[-5:] for line in out.split("\n")
+    ]
+
+
+def test_a_price_that_does_not_change_with_what_is_asked_says_nothing_of_it(outlay: CommandLine) -> None:
+    (outlay.folder / "prices.json").write_text(OURS)
+    assert outlay("price", "ollama/mine", "--json", OUTLAY_PRICES="prices.json").json["choices"] == []
+    assert "asks for it" not in outlay("price", "ollama/mine", OUTLAY_PRICES="prices.json").out
+
+
 def test_an_unknown_model_says_how_to_add_its_price(outlay: CommandLine) -> None:
     line = outlay.fails("price", "openai_compatible/nobody-knows-this")
     assert "No price is known for openai_compatible/nobody-knows-this" in line

@@ -20,7 +20,9 @@ from outlay.cli.output import NONE, cell, make_table, print_json, print_table
 
 if TYPE_CHECKING:
     from outlay.ledger.store import Drift
+    from outlay.pricing.book import PriceBook
     from outlay.pricing.price import Price
+    from outlay.pricing.rates import Rates
 
 app = typer.Typer(help="How prices compare with what providers bill.", no_args_is_help=True)
 
@@ -38,6 +40,9 @@ def show_price(
 ) -> None:
     """Show the price of a model: its rates, limits and source, and the dearest that a call can meet.
 
+    Some calls cost otherwise: in another service tier, at another speed, in a region. Those rates are shown
+    too.
+
     OUTLAY_PRICES names a file with prices of your own.
 
     \b
@@ -45,44 +50,58 @@ def show_price(
     outlay price anthropic/claude-sonnet-4-5 --json
 
     JSON: {"provider", "model", "rates": [{unit, per, usd, tiers: [{above_input_tokens, usd}]}], "dearest":
-    {"input_usd_per_million", "output_usd_per_million"}, "context_window", "max_output_tokens", "is_free",
-    "source", "version"}; usd are decimal strings.
+    {"input_usd_per_million", "output_usd_per_million"}, "choices": [{dimension, value, rates}],
+    "context_window", "max_output_tokens", "is_free", "source", "version"}; usd are decimal strings.
     """
-    from time import time_ns
-
     from outlay.bootstrap import open_price_book
     from outlay.domain.accounts import check_name
     from outlay.providers.target import split_model
 
     provider, name = split_model(check_name(model, "MODEL"))
-    book = open_price_book(settings_of(context, database))
-    price = book.price(provider, name, at=time_ns() // 1000)
-    bound = price.bound_rates(has_media=True)
-    facts = {
-        "provider": provider,
-        "model": name,
-        "rates": _rates(price),
-        "dearest": {
-            "input_usd_per_million": _usd(bound.input, _MILLION),
-            "output_usd_per_million": _usd(bound.output, _MILLION),
-        },
-        "context_window": book.context_window(provider, name),
-        "max_output_tokens": book.max_output_tokens(provider, name),
-        "is_free": price.is_free,
-        "source": price.origin,
-        "version": price.version,
-    }
+    facts = _facts(open_price_book(settings_of(context, database)), provider, name)
     if is_json:
         print_json(facts)
     else:
         _print(facts)
 
 
-def _rates(price: Price) -> list[dict[str, Any]]:
+def _facts(book: PriceBook, provider: str, model: str) -> dict[str, Any]:
+    from time import time_ns
+
+    at = time_ns() // 1000
+    price = book.price(provider, model, at=at)
+    choices = [(name, value) for name, values in price.values.items() for value in sorted(values)]
+    dearest = price.bound_rates(choices=frozenset(choices), has_media=True)
+    return {
+        "provider": provider,
+        "model": model,
+        "rates": _rates(price.rates),
+        "dearest": {
+            "input_usd_per_million": _usd(dearest.input, _MILLION),
+            "output_usd_per_million": _usd(dearest.output, _MILLION),
+        },
+        "choices": [
+            {"dimension": name, "value": value, "rates": _rates(other)}
+            for name, value in choices
+            if (other := _other_rates(price, book.price(provider, model, at=at, choices={name: value})))
+        ],
+        "context_window": book.context_window(provider, model),
+        "max_output_tokens": book.max_output_tokens(provider, model),
+        "is_free": price.is_free,
+        "source": price.origin,
+        "version": price.version,
+    }
+
+
+def _other_rates(standard: Price, chosen: Price) -> Rates:
+    return {unit: rate for unit, rate in chosen.rates.items() if rate != standard.rates.get(unit)}
+
+
+def _rates(table: Rates) -> list[dict[str, Any]]:
     from outlay.pricing.units import lattice
 
     rates = []
-    for key, rate in price.rates.items():
+    for key, rate in table.items():
         per = lattice().units[key].per
         tiers = [{"above_input_tokens": start, "usd": _usd(above, per)} for start, above in rate.tiers]
         rates.append({"unit": key, "per": per, "usd": _usd(rate.base, per), "tiers": tiers})
@@ -104,6 +123,8 @@ def _print(facts: dict[str, Any]) -> None:
         for tier in rate["tiers"]:
             table.add_row(f"  above {tier['above_input_tokens']:,} input tokens", tier["usd"], "")
     print_table(table)
+    if facts["choices"]:
+        _print_choices(facts["choices"])
     dearest = facts["dearest"]
     typer.echo(
         f"Dearest that a call can meet: {dearest['input_usd_per_million']} USD in, "
@@ -111,7 +132,19 @@ def _print(facts: dict[str, Any]) -> None:
     )
     for name, key in (("Context window", "context_window"), ("Most output", "max_output_tokens")):
         typer.echo(f"{name}: {NONE if facts[key] is None else f'{facts[key]:,} tokens'}")
-    typer.echo(f"Source: {facts['source']}, {facts['version']}")
+    source, version = facts["source"], facts["version"]
+    typer.echo(f"Source: {version if version.startswith(source) else f'{source}, {version}'}")
+
+
+def _print_choices(choices: list[dict[str, Any]]) -> None:
+    typer.echo("Where a call asks for it, or is served so:")
+    table = make_table("What", "Value", "Unit", "USD", "Per", numbers=("USD", "Per"))
+    for choice in choices:
+        names = choice["dimension"].replace("_", " "), choice["value"]
+        for rate in choice["rates"]:
+            table.add_row(*names, rate["unit"].replace("_", " "), rate["usd"], f"{rate['per']:,}")
+            names = "", ""
+    print_table(table)
 
 
 @app.command("drift")
