@@ -129,7 +129,7 @@ def test_a_name_in_capitals_is_refused_for_every_field_of_the_table(endpoint: st
     for name in rules:
         capitals = name.upper()
         if capitals not in rules:
-            with pytest.raises(FieldNameError, match=r"case only"):
+            with pytest.raises(FieldNameError, match=r"only in the case"):
                 check_fields({capitals: "x"}, endpoint=endpoint, provider="openai")
 
 

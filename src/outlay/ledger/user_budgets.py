@@ -40,7 +40,10 @@ def user_account(user: str | int) -> str:
     Raises:
         InvalidValueError: the name is no text or int, is empty, too long, or has control characters.
     """
-    name = check_name(user_name(user), "user")
+    name = user_name(user)
+    if not isinstance(name, str):
+        raise InvalidValueError(f"user must be a string or an int, not {user!r}")
+    check_name(name, "user")
     if len(name) > MAX_USER_LENGTH:
         raise InvalidValueError(f"user must have at most {MAX_USER_LENGTH} characters, but has {len(name)}")
     return _PREFIX + name  # not formatted: an enum of texts formats as its own name

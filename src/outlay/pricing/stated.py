@@ -67,43 +67,32 @@ def compiled(
     variants |= _sizes(stated, of_model.fees)
     for tier, own in stated.tiers.items():
         variants["service_tier", tier] = (_whole({**stated.rates, **own}, stated, of_model),)
-    factors = region_factors(of_model.fees)
-    for choice, factor in stated.multipliers.items():
-        if choice[0] == "speed":
-            variants[choice] = (scaled(rates, factor),)
-        else:
-            factors[choice] = factor
+    speeds, regions = _multiplied(stated, rates)
     return compile_price(
-        _chosen(rates, variants, choices),
+        _chosen(rates, variants | speeds, choices),
         version=version,
         origin=origin,
         choices=choices,
         valid_from=valid[0],
         valid_until=valid[1],
-        variants=variants,
-        factors=factors,
+        variants=variants | speeds,
+        factors=region_factors(of_model.fees) | regions,
     )
 
 
 def changed(known: Price, stated: StatedPrice, choices: Mapping[str, str], version: str) -> Price:
     """Give a known price in which the stated rates are others; in tiers of its own the dearer of both."""
     rates = {**known.rates, **stated.rates}
-    variants = {
+    variants: dict[Choice, tuple[Rates, ...]] = {
         choice: tuple(_dearer(table, stated.rates) for table in tables)
         for choice, tables in known.variants.items()
     }
     for tier, own in stated.tiers.items():
         variants["service_tier", tier] = ({**rates, **own},)
     sizes = _sizes(stated, ModelFees(is_search="requests" in rates))
-    for tables in sizes.values():
-        for key, rate in tables[0].items():
-            rates[key] = max(rates.get(key, rate), rate, key=lambda each: each.base)
-    factors = {**known.factors}
-    for choice, factor in stated.multipliers.items():
-        if choice[0] == "speed":
-            variants[choice] = (scaled(rates, factor),)
-        else:
-            factors[choice] = factor
+    rates = _with_dearest(rates, sizes)
+    speeds, regions = _multiplied(stated, rates)
+    variants |= speeds
     return compile_price(
         _chosen(covered(rates), variants, choices),
         version=version,
@@ -113,7 +102,7 @@ def changed(known: Price, stated: StatedPrice, choices: Mapping[str, str], versi
         valid_until=known.valid_until,
         dearer=tuple({**table, **stated.rates} for table in known.dearer),
         variants={**variants, **sizes},
-        factors=factors,
+        factors={**known.factors, **regions},
         minimum_audio_seconds=known.minimum_audio_seconds,
     )
 
@@ -152,9 +141,7 @@ def _whole(table: Rates, stated: StatedPrice, of_model: OfModel) -> Rates:
     if of_model.is_anthropic and given is not None:
         for key, factor in CACHE_WRITES.items():
             rates.setdefault(key, given.times(factor))
-    for tables in _sizes(stated, of_model.fees).values():
-        for key, rate in tables[0].items():
-            rates[key] = max(rates.get(key, rate), rate, key=lambda each: each.base)
+    rates = _with_dearest(rates, _sizes(stated, of_model.fees))
     return covered({**with_fees(rates, of_model.fees), **table})
 
 
@@ -164,7 +151,28 @@ def _sizes(stated: StatedPrice, fees: ModelFees) -> dict[Choice, tuple[Rates, ..
     return {("search_context_size", size): ({key: Rate(nanos)},) for size, nanos in stated.sizes.items()}
 
 
-def _dearer(table: Rates, stated: Rates) -> Rates:
+def _multiplied(
+    stated: StatedPrice, rates: Rates
+) -> tuple[dict[Choice, tuple[Rates, ...]], dict[Choice, Fraction]]:
+    """What the stated multipliers make: the rates of a speed, and the factors of regions."""
+    speeds: dict[Choice, tuple[Rates, ...]] = {
+        choice: (scaled(rates, factor),)
+        for choice, factor in stated.multipliers.items()
+        if choice[0] == "speed"
+    }
+    return speeds, {choice: each for choice, each in stated.multipliers.items() if choice not in speeds}
+
+
+def _with_dearest(rates: Rates, sizes: Mapping[Choice, tuple[Rates, ...]]) -> dict[str, Rate]:
+    """The rates with the dearest fee of all sizes, which counts where none is asked for."""
+    dearest = dict(rates)
+    for (fees,) in sizes.values():
+        dearest = _dearer(dearest, fees)
+    return dearest
+
+
+def _dearer(table: Rates, stated: Rates) -> dict[str, Rate]:
+    """The table with the stated rates, each where it is the dearer one."""
     rates = dict(table)
     for key, rate in stated.items():
         rates[key] = max(rates.get(key, rate), rate, key=lambda each: each.base)
