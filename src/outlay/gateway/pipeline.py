@@ -82,6 +82,7 @@ async def _carry_out(exchange: Exchange) -> None:
         raise
     finally:
         tell(exchange, told)
+        told = None  # it leads back to this frame: both, and the request's body, would wait for the collector
         await ended(exchange)
 
 

@@ -14,7 +14,6 @@ from outlay.ledger.reports import amount_value
 
 RETRY_SECONDS: Final = 1
 """When to try again where only others' reservations stand in the way: most calls end within seconds."""
-_MOST_RETRY_SECONDS: Final = 86_400
 
 
 def refusal_error(exchange: Exchange, refusal: Refusal) -> GatewayError:
@@ -199,17 +198,23 @@ def _shown_budget(refusal: Refusal) -> str:
 
 
 def _rate_headers(exchange: Exchange, refusal: Refusal) -> dict[str, str]:
-    seconds: float = RETRY_SECONDS
-    if not refusal.can_wait and refusal.resets_at is not None:
-        seconds = (refusal.resets_at - exchange.services.clock.wall()) / SECOND
-    wait = min(max(math.ceil(seconds), 1), _MOST_RETRY_SECONDS)
+    wait = _wait_seconds(exchange, refusal)
+    headers = {"x-should-retry": "false"} if wait is None else {"retry-after": str(wait)}
     if not _is_own(exchange, refusal):
-        return {"retry-after": str(wait)}
+        return headers
     kind = "tokens" if refusal.unit == "tokens" else "requests"
     left = max(refusal.limit - refusal.settled - refusal.reserved, 0)
-    return {
-        "retry-after": str(wait),
-        f"x-ratelimit-limit-{kind}": str(refusal.limit),
-        f"x-ratelimit-remaining-{kind}": str(left),
-        f"x-ratelimit-reset-{kind}": f"{wait}s",
-    }
+    headers[f"x-ratelimit-limit-{kind}"] = str(refusal.limit)
+    headers[f"x-ratelimit-remaining-{kind}"] = str(left)
+    if wait is not None:
+        headers[f"x-ratelimit-reset-{kind}"] = f"{wait}s"
+    return headers
+
+
+def _wait_seconds(exchange: Exchange, refusal: Refusal) -> int | None:
+    """After how many seconds it may be admitted; None where no waiting helps."""
+    if refusal.can_wait:
+        return RETRY_SECONDS
+    if refusal.resets_at is None or refusal.needed > refusal.limit:
+        return None
+    return max(math.ceil((refusal.resets_at - exchange.services.clock.wall()) / SECOND), 1)

@@ -128,9 +128,13 @@ async def _arrived(
         return
     if not is_over:
         await fail(exchange, error)
-        raise error
-    if exchange.reading is None or not exchange.reading.has_usable_usage:
+    elif exchange.reading is None or not exchange.reading.has_usable_usage:
         exchange.reading = exchange.reading or Reading()
         meter(exchange)
         begin_settle(exchange, exchange.status or failure_of(error).status)
+    else:
+        return
+    try:
         raise error
+    finally:
+        del error  # it leads back to this frame, and so to the request's body
