@@ -16,6 +16,17 @@ from typing import Any, Final
 from outlay.errors import InvalidValueError
 from outlay.pricing.request_fields.rules import asks_for_nothing, fold
 
+
+def _names(text: str) -> list[str]:
+    """Names with blanks between them."""
+    return text.split()
+
+
+def _each(names: str, why: str) -> dict[str, str]:
+    """Give names the same reason."""
+    return dict.fromkeys(_names(names), why)
+
+
 _RETRY: Final = "a call is sent once, so repeat it yourself when it fails"
 _OTHER_MODEL: Final = "no other model is called, so call it yourself when this one fails"
 _TIMEOUT: Final = "timeouts are set by the operator, or by your client"
@@ -30,98 +41,55 @@ _STREAM: Final = "answers come as the provider writes them"
 _TESTING: Final = "faults are not made up"
 
 _REFUSED: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("num_retries", "max_retries", "retry_policy", "retry_strategy"), _RETRY),
-    **dict.fromkeys(
-        (
-            *("fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "default_fallbacks"),
-            *("context_window_fallback_dict", "max_fallbacks", "fallback_depth", "fastest_response"),
-            *("routing_strategy", "specific_deployment", "region_name", "allowed_model_region", "order"),
-            *("enable_tag_filtering", "user_config", "router_settings_override", "search_tool_name"),
-        ),
+    **_each("num_retries max_retries retry_policy retry_strategy", _RETRY),
+    **_each(
+        "fallbacks context_window_fallbacks content_policy_fallbacks default_fallbacks "
+        "context_window_fallback_dict max_fallbacks fallback_depth fastest_response routing_strategy "
+        "specific_deployment region_name allowed_model_region order enable_tag_filtering user_config "
+        "router_settings_override search_tool_name",
         _OTHER_MODEL,
     ),
-    **dict.fromkeys(("timeout", "request_timeout", "stream_timeout", "force_timeout"), _TIMEOUT),
-    **dict.fromkeys(
-        ("cache", "caching", "caching_groups", "cache_key", "preset_cache_key", "ttl"), _NO_CACHE
-    ),
-    **dict.fromkeys(("guardrails", "guardrail_config", "policies"), _GUARDRAIL),
-    **dict.fromkeys(("mock_response", "mock_tool_calls", "mock_timeout", "mock_delay"), _MOCK),
-    **dict.fromkeys(
-        (
-            *("prompt_id", "prompt_variables", "prompt_label", "prompt_version", "litellm_system_prompt"),
-            *(
-                "roles",
-                "initial_prompt_value",
-                "final_prompt_value",
-                "bos_token",
-                "eos_token",
-                "hf_model_name",
-            ),
-            *("user_continue_message", "assistant_continue_message", "ensure_alternating_roles"),
-            *(
-                "cache_control_injection_points",
-                "knowledge_bases",
-                "vector_store_ids",
-                "supports_system_message",
-            ),
-            "disable_add_transform_inline_image_block",
-        ),
+    **_each("timeout request_timeout stream_timeout force_timeout", _TIMEOUT),
+    **_each("cache caching caching_groups cache_key preset_cache_key ttl", _NO_CACHE),
+    **_each("guardrails guardrail_config policies", _GUARDRAIL),
+    **_each("mock_response mock_tool_calls mock_timeout mock_delay", _MOCK),
+    **_each(
+        "prompt_id prompt_variables prompt_label prompt_version litellm_system_prompt roles "
+        "initial_prompt_value final_prompt_value bos_token eos_token hf_model_name user_continue_message "
+        "assistant_continue_message ensure_alternating_roles cache_control_injection_points "
+        "knowledge_bases vector_store_ids supports_system_message disable_add_transform_inline_image_block",
         _PROMPTS,
     ),
-    **dict.fromkeys(
-        (
-            *("drop_params", "additional_drop_params", "allowed_openai_params", "modify_params"),
-            "enable_json_schema_validation",
-        ),
+    **_each(
+        "drop_params additional_drop_params allowed_openai_params modify_params "
+        "enable_json_schema_validation",
         _DROPPED,
     ),
-    **dict.fromkeys(
-        (
-            *("callbacks", "success_callback", "failure_callback", "service_callback", "logger_fn"),
-            *("langfuse_public_key", "langfuse_secret", "langfuse_secret_key", "langfuse_host"),
-            *("langfuse_prompt_version", "gcs_bucket_name", "gcs_path_service_account", "langsmith_api_key"),
-            *("langsmith_project", "langsmith_base_url", "langsmith_sampling_rate", "langsmith_tenant_id"),
-            *("humanloop_api_key", "arize_api_key", "arize_space_key", "arize_space_id", "posthog_api_key"),
-            *("posthog_api_url", "wandb_api_key", "weave_project_id", "dd_api_key", "dd_site"),
-            *("dd_agent_host", "dd_agent_port"),
-        ),
+    **_each(
+        "callbacks success_callback failure_callback service_callback logger_fn langfuse_public_key "
+        "langfuse_secret langfuse_secret_key langfuse_host langfuse_prompt_version gcs_bucket_name "
+        "gcs_path_service_account langsmith_api_key langsmith_project langsmith_base_url "
+        "langsmith_sampling_rate langsmith_tenant_id humanloop_api_key arize_api_key arize_space_key "
+        "arize_space_id posthog_api_key posthog_api_url wandb_api_key weave_project_id dd_api_key dd_site "
+        "dd_agent_host dd_agent_port",
         _CALLBACK,
     ),
-    **dict.fromkeys(
-        (
-            *(
-                "rpm",
-                "tpm",
-                "itpm",
-                "otpm",
-                "max_parallel_requests",
-                "max_budget",
-                "budget_duration",
-                "weight",
-            ),
-            *("cooldown_time", "model_info", "model_config", "base_model", "use_litellm_proxy", "use_client"),
-            *("use_chat_completions_api", "use_in_pass_through", "use_xai_oauth", "shared_session", "azure"),
-            *("configurable_clientside_auth_params", "provider_specific_header", "model_file_id_mapping"),
-            *("azure_ad_token_provider", "tenant_id", "client_id", "client_secret", "azure_username"),
-            *("azure_password", "azure_scope", "auto_router_config", "auto_router_config_path"),
-            *("auto_router_default_model", "auto_router_embedding_model", "complexity_router_config"),
-            *("complexity_router_default_model", "adaptive_router_config", "adaptive_router_default_model"),
-            *(
-                "quality_router_config",
-                "quality_router_default_model",
-                "max_agentic_loops",
-                "enforced_params",
-            ),
-            *("api_type", "deployment_id", "organization_id", "project_id"),
-        ),
+    **_each(
+        "rpm tpm itpm otpm max_parallel_requests max_budget budget_duration weight cooldown_time "
+        "model_info model_config base_model use_litellm_proxy use_client use_chat_completions_api "
+        "use_in_pass_through use_xai_oauth shared_session azure configurable_clientside_auth_params "
+        "provider_specific_header model_file_id_mapping azure_ad_token_provider tenant_id client_id "
+        "client_secret azure_username azure_password azure_scope auto_router_config "
+        "auto_router_config_path auto_router_default_model auto_router_embedding_model "
+        "complexity_router_config complexity_router_default_model adaptive_router_config "
+        "adaptive_router_default_model quality_router_config quality_router_default_model "
+        "max_agentic_loops enforced_params api_type deployment_id organization_id project_id",
         _OPERATOR,
     ),
-    **dict.fromkeys(("merge_reasoning_content_in_choices", "text_completion"), _STREAM),
-    **dict.fromkeys(
-        (
-            *("mock_testing_fallbacks", "mock_testing_context_fallbacks", "mock_testing_rate_limit_error"),
-            "mock_testing_content_policy_fallbacks",
-        ),
+    **_each("merge_reasoning_content_in_choices text_completion", _STREAM),
+    **_each(
+        "mock_testing_fallbacks mock_testing_context_fallbacks mock_testing_rate_limit_error "
+        "mock_testing_content_policy_fallbacks",
         _TESTING,
     ),
 }
@@ -132,21 +100,14 @@ _OPERATORS_PREFIXES: Final = (
     *("cache_read_input_", "ocr_cost_per_"),
 )
 _DROPPED_ALWAYS: Final = frozenset(
-    {
-        *("litellm_trace_id", "litellm_session_id", "litellm_call_id", "litellm_logging_obj"),
-        *("litellm_request_debug", "litellm_parent_otel_span", "litellm_proxy_rate_limit_response"),
-        *(
-            "litellm_metadata",
-            "litellm_disabled_callbacks",
-            "proxy_server_request",
-            "secret_fields",
-            "no-log",
-        ),
-        *("turn_off_message_logging", "disable_fallbacks", "acompletion", "aembedding", "atext_completion"),
-        *("aimg_generation", "complete_response", "stream_response", "requester_metadata"),
-        *("tags", "spend_logs_metadata", "complete_input_dict", "litellm_params", "id", "self", "client"),
-        "disable_global_guardrails",
-    }
+    _names(
+        "litellm_trace_id litellm_session_id litellm_call_id litellm_logging_obj litellm_request_debug "
+        "litellm_parent_otel_span litellm_proxy_rate_limit_response litellm_metadata "
+        "litellm_disabled_callbacks proxy_server_request secret_fields no-log turn_off_message_logging "
+        "disable_fallbacks acompletion aembedding atext_completion aimg_generation complete_response "
+        "stream_response requester_metadata tags spend_logs_metadata complete_input_dict litellm_params id "
+        "self client disable_global_guardrails"
+    )
 )
 """Notes for LiteLLM's logs and its own machinery, and what asks for what is done here anyway."""
 _PRIVATE_PREFIXES: Final = ("_litellm_", "_agentic_loop_", "_code_interpreter_interception_")
