@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from command_line import CommandLine
 
@@ -87,3 +91,69 @@ def test_another_programs_database_url_is_told_and_stops_nothing(outlay: Command
     assert (
         outlay("check-config", "--json", DATABASE_URL=url).json["notes"][0].startswith("DATABASE_URL names")
     )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ada", "5", "daily"),
+        ("user:ada", "5", "daily", "--mode", "strict"),
+        ("user:ada", "5", "daily", "--unit", "dollars"),
+        ("user:ada", "5", "daily", "--unit", "concurrency"),
+        ("user:ada", "5", "dayly"),
+        ("key:nobody", "5", "daily"),
+    ],
+    ids=" ".join,
+)
+def test_a_budget_that_is_refused_makes_no_database(outlay: CommandLine, arguments: tuple[str, ...]) -> None:
+    outlay.fails("budget", "set", *arguments)
+    assert list(outlay.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["balance", "entries"])
+def test_an_account_without_its_kind_is_told(outlay: CommandLine, command: str) -> None:
+    outlay("budget", "set", "user:ada", "5", "daily")
+    assert "--account must be `global` or `KIND:NAME`" in outlay.fails(command, "--account", "ada")
+
+
+def test_every_command_says_what_it_does_in_one_whole_line(outlay: CommandLine) -> None:
+    for columns in ("60", "80", "200"):
+        listed = outlay("--help", COLUMNS=columns).out.partition("Commands:\n")[2]
+        assert len(listed.splitlines()) > 10
+        assert not [line for line in listed.splitlines() if line.endswith("...") or len(line) > int(columns)]
+
+
+def test_a_table_that_does_not_fit_is_shown_as_blocks_of_lines(outlay: CommandLine) -> None:
+    outlay("key", "create", "--alias", "web")
+    outlay("budget", "set", "key:web", "1000000", "1m", "--unit", "tokens")
+    outlay("budget", "set", "user:somebody-with-a-long-name@example.com", "5", "monthly")
+    narrow = outlay("balance", COLUMNS="50").out
+    assert "Account: key:web\nBudget: tokens-1m 1m hard\nLimit: 1,000,000\n" in narrow
+    assert "\n\nAccount: user:somebody-with-a-long-name@example.com\n" in narrow
+    wide = outlay("balance", COLUMNS="150").out.splitlines()
+    assert wide[0].split() == [
+        "Account",
+        "Budget",
+        "Limit",
+        "Settled",
+        "Reserved",
+        "Available",
+        "Resets",
+        "(UTC)",
+    ]
+    assert wide[2].startswith("key:web ")
+    assert len(wide) == 4
+
+
+def test_a_table_in_a_pipe_has_a_line_for_each_row_however_long(outlay: CommandLine) -> None:
+    name = "user:" + "x" * 200
+    outlay("budget", "set", name, "5", "monthly")
+    environ = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    done = subprocess.run(
+        [sys.executable, "-m", "outlay", "balance", "--database", str(outlay.database)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == [name]

@@ -53,19 +53,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("serve")(serve.serve_gateway)
-app.command("demo")(demo.run_demo)
-app.command("check-config")(check_config.check_config)
-app.add_typer(keys.app, name="key")
-app.add_typer(budgets.app, name="budget")
-app.command("balance")(balance.show_balances)
-app.command("entries")(entries.show_entries)
-app.command("audit")(audit.run_audit)
-app.command("price")(prices.show_price)
-app.add_typer(prices.app, name="prices")
-app.add_typer(presumed.app, name="presumed")
-app.command("import-litellm")(litellm_import.import_litellm)
-app.add_typer(clock.app, name="clock")
+app.command("serve", short_help="Serve the gateway.")(serve.serve_gateway)
+app.command("demo", short_help="Try the gateway: costs nothing.")(demo.run_demo)
+app.command("check-config", short_help="Show what a configuration says.")(check_config.check_config)
+app.add_typer(keys.app, name="key", short_help="Make, list, block and delete keys.")
+app.add_typer(budgets.app, name="budget", short_help="Set, list and remove budgets.")
+app.command("balance", short_help="What is spent, held and left.")(balance.show_balances)
+app.command("entries", short_help="Show the journal.")(entries.show_entries)
+app.command("audit", short_help="Recompute every counter.")(audit.run_audit)
+app.command("price", short_help="What a model costs.")(prices.show_price)
+app.add_typer(prices.app, name="prices", short_help="Prices against providers' bills.")
+app.add_typer(presumed.app, name="presumed", short_help="List and correct presumed charges.")
+app.command("import-litellm", short_help="Take over LiteLLM's user_cost.json.")(litellm_import.import_litellm)
+app.add_typer(clock.app, name="clock", short_help="Whether the clock is believed.")
 
 
 def _show_version(is_wanted: bool) -> None:

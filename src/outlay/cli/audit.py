@@ -27,8 +27,9 @@ def run_audit(context: typer.Context, database: DatabaseOption = None, is_json: 
     and how. 2: the audit could not run.
 
     \b
-    outlay audit
-    outlay audit --database /var/lib/app/outlay.db --json
+    Examples:
+      outlay audit
+      outlay audit --database /var/lib/app/outlay.db --json
 
     JSON: {"database", "is_clean", "findings": [{invariant, where, message}], "unlisted": how many more,
     "checked": {entries, reservations, budgets, periods, model_totals}}.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from outlay.cli.context import DatabaseOption, JsonOption, ProjectOption, project_of, read_ledger_of
-from outlay.cli.keys import named_account
-from outlay.cli.output import account_cell, amount_cell, cell, make_table, print_json, print_table, time_text
+from outlay.cli.keys import named_account, shown_account
+from outlay.cli.output import amount_cell, cell, make_table, print_json, print_table, time_text
 
 if TYPE_CHECKING:
     from outlay.ledger.reports import Balance
@@ -26,8 +26,9 @@ def show_balances(
     """Show what is spent, held and left of each budget now.
 
     \b
-    outlay balance
-    outlay balance --account user:ada --json
+    Examples:
+      outlay balance
+      outlay balance --account user:ada --json
 
     JSON: {"balances": [{project, account, budget, unit, mode, window, limit, granted, settled, reserved,
     available, overrun, starts_at, resets_at}]}.
@@ -37,26 +38,27 @@ def show_balances(
     only = project_of(context, project)
     with read_ledger_of(context, database) as reader:
         found = balances(reader, only, named_account(reader, account, only))
+        shown = [shown_account(reader, each.account, each.project) for each in found]
     if is_json:
         print_json({"balances": [balance.to_json() for balance in found]})
     elif not found:
         typer.echo("There are no budgets here." if account is None else f"{account} has no budgets here.")
     else:
-        _print(found)
+        _print(found, shown)
 
 
-def _print(found: list[Balance]) -> None:
+def _print(found: list[Balance], shown: list[str]) -> None:
     has_projects = len({balance.project for balance in found}) > 1
     has_overrun = any(balance.overrun for balance in found)
     numbers = ["Limit", "Settled", "Reserved", "Available", *(["Overrun"] if has_overrun else [])]
     names = [*(["Project"] if has_projects else []), "Account", "Budget"]
     table = make_table(*names, *numbers, "Resets (UTC)", numbers=numbers, whole=numbers)
-    for balance in found:
+    for balance, account in zip(found, shown, strict=True):
         limit = amount_cell(balance.limit, balance.unit)
         granted = f" +{amount_cell(balance.granted, balance.unit)}" if balance.granted else ""
         table.add_row(
             *([cell(balance.project)] if has_projects else []),
-            account_cell(balance.account),
+            cell(account),
             cell(f"{_short_id(balance)} {balance.window} {balance.mode}"),
             limit + granted,
             amount_cell(balance.settled, balance.unit),

@@ -69,16 +69,26 @@ def set_budget(
     The same again with another limit or mode changes the one there is; what was spent counts.
 
     \b
-    outlay budget set user:ada 5 daily
-    outlay budget set team:research 1000000 1m --unit tokens --models gpt-4o
-    outlay budget set global 200 monthly --mode soft --time-zone Europe/Berlin
+    Examples:
+      outlay budget set user:ada 5 daily
+      outlay budget set team:research 1000000 1m --unit tokens --models gpt-4o
+      outlay budget set global 200 monthly --mode soft --time-zone Europe/Berlin
     """
+    from outlay.domain.accounts import check_account_id
+    from outlay.domain.budgets import MODES, Budget, check_budget
     from outlay.domain.commands import PutBudget
+    from outlay.gateway.config import PROJECT
 
+    if mode not in MODES:
+        raise InvalidValueError(f"--mode must be one of {', '.join(MODES)}, not {mode!r}")
     into = _project(context, project)
     names = () if models is None else tuple(dict.fromkeys(name.strip() for name in models.split(",")))
     amount, rule = _limit(limit, unit), _window(window, time_zone)
-    with open_ledger_of(context, database, is_made=True) as ledger:
+    is_of_key = into == PROJECT and account.startswith("key:")  # which must be there
+    if not is_of_key:  # what is refused makes no database
+        stated: dict[str, Any] = {"unit": unit, "limit": amount, "window": rule, "mode": mode}
+        check_budget(Budget(into, "id", check_account_id(account, "ACCOUNT"), **stated))
+    with open_ledger_of(context, database, is_made=not is_of_key) as ledger:
         with ledger.read() as reader:
             owner = _account(reader, account, into)
             name = id or _id(owner, unit, rule.text, names)
@@ -103,7 +113,8 @@ def list_budgets(
     """List the budgets in force. `outlay balance` shows what is left of them.
 
     \b
-    outlay budget list --account user:ada
+    Examples:
+      outlay budget list --account user:ada
 
     JSON: {"budgets": [{project, account, id, unit, limit, window, time_zone, mode, models}]}.
     """
@@ -130,8 +141,9 @@ def remove(
     """Remove a budget: it refuses nothing any more. What was spent stays in the journal.
 
     \b
-    outlay budget remove user:ada/usd-daily
-    outlay budget remove key:web/usd-weekly
+    Examples:
+      outlay budget remove user:ada/usd-daily
+      outlay budget remove key:web/usd-weekly
     """
     from outlay.domain.commands import RemoveBudget
 

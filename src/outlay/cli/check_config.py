@@ -38,8 +38,9 @@ def check_config(
     implemented are shown by their paths. No key and no password is shown.
 
     \b
-    outlay check-config --config config.yaml
-    outlay check-config --config config.yaml --json
+    Examples:
+      outlay check-config --config config.yaml
+      outlay check-config --config config.yaml --json
 
     JSON: {"file", "problems", "unknown", "notes", "models": [{model, id, provider, provider_model, base_url,
     weight, price, price_notes, allowed_request_fields}], "aliases": {alias: model}, "providers", "budgets":

@@ -24,8 +24,9 @@ def show_clock(context: typer.Context, database: DatabaseOption = None, is_json:
     ten minutes, or somebody confirms the clock.
 
     \b
-    outlay clock
-    outlay clock confirm
+    Examples:
+      outlay clock
+      outlay clock confirm
 
     JSON: {"is_believed", "ledger_at", "clock_at", "lead_seconds", "lag_seconds"}.
     """

@@ -45,9 +45,10 @@ def run_demo(
     key is in the environment (such as OPENAI_API_KEY), which bills that. Ctrl-C ends it all.
 
     \b
-    outlay demo
-    outlay demo --folder ./demo
-    outlay demo --live
+    Examples:
+      outlay demo
+      outlay demo --folder ./demo
+      outlay demo --live
     """
     server = load_server()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))  # so that what was begun is ended

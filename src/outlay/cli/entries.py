@@ -39,8 +39,9 @@ def show_entries(
     """Show the journal, the newest entries first.
 
     \b
-    outlay entries --since 24h --account user:ada
-    outlay entries --since 2026-01-01 --until 2026-02-01 --kind expire --json
+    Examples:
+      outlay entries --since 24h --account user:ada
+      outlay entries --since 2026-01-01 --until 2026-02-01 --kind expire --json
 
     JSON: {"entries": [{number, project, id, kind, at, admitted_at, accounts, usd, priced_usd, tokens, usage,
     source, provider, model, price_version, request_id, attempt, tags, reason, detail}], "next_cursor": text

@@ -58,8 +58,9 @@ def create(
     """Make a key. Its secret goes to stdout, this once: only its hash is stored.
 
     \b
-    outlay key create --alias web --max-budget 5 --budget-duration 1d
-    KEY=$(outlay key create --user ada --models gpt-4o,gpt-4o-mini --expires 30d)
+    Examples:
+      outlay key create --alias web --max-budget 5 --budget-duration 1d
+      KEY=$(outlay key create --user ada --models gpt-4o,gpt-4o-mini --expires 30d)
 
     JSON: as `outlay key info --json`, and "key": the secret.
     """
@@ -106,7 +107,8 @@ def list_keys(
     """List the keys that are not deleted; never a secret.
 
     \b
-    outlay key list --team research
+    Examples:
+      outlay key list --team research
 
     JSON: {"keys": [as `outlay key info --json`]}.
     """
@@ -134,7 +136,8 @@ def info(
     """Show a key and what is left of its budgets.
 
     \b
-    outlay key info web --json
+    Examples:
+      outlay key info web --json
 
     JSON: {"token": its hash, "key_name", "key_alias", "status", "user_id", "team_id", "organization_id",
     "models", "created_at", "expires_at", "budgets": [as `outlay balance --json`]}.
@@ -152,7 +155,8 @@ def block(context: typer.Context, key: KeyArgument, database: DatabaseOption = N
     """Block a key: its next request is refused. `outlay key unblock` undoes it.
 
     \b
-    outlay key block web
+    Examples:
+      outlay key block web
     """
     _put_status(context, database, key, is_blocked=True)
 
@@ -162,7 +166,8 @@ def unblock(context: typer.Context, key: KeyArgument, database: DatabaseOption =
     """Let a blocked key call again.
 
     \b
-    outlay key unblock web
+    Examples:
+      outlay key unblock web
     """
     _put_status(context, database, key, is_blocked=False)
 
@@ -172,7 +177,8 @@ def delete(context: typer.Context, key: KeyArgument, database: DatabaseOption = 
     """End a key for good. What it spent stays in the journal.
 
     \b
-    outlay key delete web
+    Examples:
+      outlay key delete web
     """
     from outlay.gateway.keys import delete_key
 
@@ -222,14 +228,15 @@ def named_account(reader: Reader, given: str | None, project: str | None) -> str
     """The account that `--account` names; a key by its alias, or by what a table shows of its id, too.
 
     Raises:
-        InvalidValueError: there is no such key, or several begin so.
+        InvalidValueError: it is no account, there is no such key, or several begin so.
     """
+    from outlay.domain.accounts import check_account_id
     from outlay.gateway.config import PROJECT
     from outlay.gateway.keys import is_hash
 
     kind, _, name = (given or "").partition(":")
-    if kind != "key" or project not in (None, PROJECT) or is_hash(name):
-        return given
+    if given is None or kind != "key" or project not in (None, PROJECT) or is_hash(name):
+        return None if given is None else check_account_id(given, "--account")
     return find_key(reader, name.removesuffix("…")).id
 
 
@@ -274,6 +281,10 @@ def _usd(text: str | None) -> float | None:
 def _length(text: str | None) -> str | None:
     from outlay.domain.windows import Window
 
-    if text is not None and Window.parse(text, field="--expires").kind not in ("exact", "calendar"):
+    try:
+        is_length = text is None or Window.parse(text).kind in ("exact", "calendar")
+    except InvalidValueError:
+        is_length = False
+    if not is_length:
         raise InvalidValueError(f"--expires must be a length such as 12h, 30d or 1mo, not {text!r}")
     return text

@@ -35,7 +35,8 @@ def import_litellm(
     is there already is kept as it is. Costs of a period that is over are not carried into the running one.
 
     \b
-    outlay import-litellm user_cost.json --project my-app
+    Examples:
+      outlay import-litellm user_cost.json --project my-app
 
     JSON: {"project", "made": [users], "kept": [users], "ended": [users], "recorded_usd"}.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 NONE = "–"
 _SHORT_HASH = 20
+_LEAST_WIDTH = 10  # a date, or some of a name
+_GAP = 2  # between two columns
 
 
 def print_json(value: Any) -> None:
@@ -27,22 +30,48 @@ def print_json(value: Any) -> None:
 
 
 def make_table(*columns: str, numbers: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
-    """Begin a table: columns in `numbers` to the right, those in `whole` not folded. Nothing is cut off."""
+    """Begin a table: columns in `numbers` to the right; those and those in `whole` are not folded. Nothing is
+    cut off.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in numbers else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
+        is_whole = column in whole or column in numbers
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=is_whole)
     return table
 
 
 def print_table(table: Table) -> None:
-    """Print a table, as wide as the terminal."""
+    """Print a table, as wide as the terminal; where it is too narrow, each row as a block of lines.
+
+    What goes into a pipe or a file is as wide as it needs to be, unless COLUMNS says otherwise.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
 
-    Console(highlight=False, emoji=False).print(table)
+    console = Console(highlight=False, emoji=False)
+    widths = [
+        max(
+            cell_len(line)
+            for text in (column.header, *column.cells)
+            for line in str(text).splitlines() or [""]
+        )
+        for column in table.columns
+    ]
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        console.width = sum(widths) + _GAP * len(widths)
+    for column, width in zip(table.columns, widths, strict=True):
+        column.min_width = width if column.no_wrap else min(width, _LEAST_WIDTH)
+    if sum(column.min_width or 0 for column in table.columns) + _GAP * (len(widths) - 1) <= console.width:
+        console.print(table)
+        return
+    names = [str(column.header) for column in table.columns]
+    for number, row in enumerate(zip(*(column.cells for column in table.columns), strict=True)):
+        lines = ([""] if number else []) + [f"{name}: {text}" for name, text in zip(names, row, strict=True)]
+        typer.echo("\n".join(lines))
 
 
 def cell(text: object) -> Any:

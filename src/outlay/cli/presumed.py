@@ -42,7 +42,8 @@ def list_presumed(
     """List the presumed charges that are neither corrected nor reversed, the oldest first.
 
     \b
-    outlay presumed list --project my-app
+    Examples:
+      outlay presumed list --project my-app
 
     JSON: {"presumed": [entries, as `outlay entries --json` shows them]}.
     """
@@ -71,7 +72,8 @@ def settle(
     """Correct a presumed charge to what it really cost. Once; the same again changes nothing.
 
     \b
-    outlay presumed settle 0198c2f4-… 0.0042
+    Examples:
+      outlay presumed settle 0198c2f4-… 0.0042
     """
     from outlay.domain.commands import Settle
     from outlay.domain.money import parse_usd, usd_text
@@ -94,7 +96,8 @@ def reverse(
     """Undo a presumed charge, its correction included: nothing was billed.
 
     \b
-    outlay presumed reverse 0198c2f4-…
+    Examples:
+      outlay presumed reverse 0198c2f4-…
     """
     from outlay.domain.commands import Reverse
     from outlay.domain.outcomes import Posted

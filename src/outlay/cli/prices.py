@@ -46,8 +46,9 @@ def show_price(
     OUTLAY_PRICES names a file with prices of your own.
 
     \b
-    outlay price gpt-4o
-    outlay price anthropic/claude-sonnet-4-5 --json
+    Examples:
+      outlay price gpt-4o
+      outlay price anthropic/claude-sonnet-4-5 --json
 
     JSON: {"provider", "model", "rates": [{unit, per, usd, tiers: [{above_input_tokens, usd}]}], "dearest":
     {"input_usd_per_million", "output_usd_per_million"}, "choices": [{dimension, value, rates}],
@@ -165,8 +166,9 @@ def show_drift(
     Only charges whose provider stated a cost count. Drift is what was charged less our own price of it.
 
     \b
-    outlay prices drift
-    outlay prices drift --since 7d --json
+    Examples:
+      outlay prices drift
+      outlay prices drift --since 7d --json
 
     JSON: {"drift": [{provider, model, calls, charged_usd, priced_usd, drift_usd}]}; usd are decimal strings.
     """

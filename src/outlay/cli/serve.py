@@ -44,8 +44,9 @@ def serve_gateway(
     machine can call: it is shown once, and kept beside the database.
 
     \b
-    outlay serve
-    outlay serve --config config.yaml --host 0.0.0.0 --port 80
+    Examples:
+      outlay serve
+      outlay serve --config config.yaml --host 0.0.0.0 --port 80
     """
     server = load_server()
     read = load(config, os.environ, database_url=database_of(context, database_url))
