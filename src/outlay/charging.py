@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from outlay.errors import InvalidValueError, PriceUnknownError, ProviderNonsenseError
 from outlay.pricing.book import PriceBook
 from outlay.pricing.caps import CAP_FIELDS, Endpoint
+from outlay.pricing.dimensions import unknown_of
 from outlay.pricing.estimate import WINDOW_SLACK, Estimate
 from outlay.pricing.metering import ABSURD, WIDEST_WINDOW, Claim, Metered, Source, meter, valid_counts
 from outlay.pricing.price import Price
@@ -89,14 +90,15 @@ def charge_of(
     held = 0 if bound is None else bound.bound(cap)
     if usage is None and nanos is None:
         nanos, usage = _above_the_hold(reading, stated, served, held)
+    unknown = {} if served is None or served.is_free else unknown_of(reading.served, served)
     return Charge(
         nanos,
         usage.total_tokens if usage is not None else 0 if bound is None else bound.token_bound(cap),
         {} if usage is None else usage.counts,
         "provider" if nanos is not None and source == "presumed" else source,
         None if price is None else price.version,
-        is_disputed,
-        metered.claimed,
+        is_disputed or bool(unknown),
+        {**(metered.claimed or {}), **unknown} if unknown else metered.claimed,
         priced if stated is not None else None,
         None if stated is None else stated.said,
     )
@@ -174,7 +176,7 @@ def _metered(
     price: Price | None,
 ) -> Metered:
     window = book.context_window(provider, model)
-    answers = max(1, bound.output_multiplier if bound else 1)
+    answers = max(1, bound.output_multiplier if bound else 1, _prompts(body))
     widest = WIDEST_WINDOW if window is None else ceil(window * WINDOW_SLACK)
     quirks = target.provider.quirks
     most = ABSURD if window is None else 2 * window * answers
@@ -209,6 +211,12 @@ def _metered(
             return likely
     sent = _count_sent(body, provider, model, bound)
     return metered(None if sent is None else Usage.of(sent, output or 0))
+
+
+def _prompts(body: Mapping[str, Any]) -> int:
+    """How many texts an embedding or a completion has: each has the model's window to itself."""
+    given = body.get("input", body.get("prompt"))
+    return len(given) if isinstance(given, list) and not isinstance(next(iter(given), 0), int) else 1
 
 
 def _is_hidden(body: Mapping[str, Any], target: Target, provider: str, model: str, book: PriceBook) -> bool:

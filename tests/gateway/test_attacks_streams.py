@@ -53,15 +53,31 @@ def presumed_nanos(gateway: Gateway) -> int:
     return entry.usd_nanos or 0
 
 
-@pytest.mark.parametrize("number", ["nan", "-inf"])
+def with_number(number: str) -> bytes:
+    """A chunk with a text of ninety tokens, and a number as it is written here."""
+    return event("river " * 90, logprob=0).replace(b'"logprob": 0', b'"logprob": ' + number.encode())
+
+
+@pytest.mark.parametrize("number", ["nan", "-inf", "0x0", "1.", "undefined"])
 def test_a_text_in_events_that_cannot_be_read_is_not_charged_as_no_text(
     gateway: Gateway, raw: RawProvider, number: str
 ) -> None:
-    unread = event("river " * 90, logprob=0).replace(b'"logprob": 0', b'"logprob": ' + number.encode())
-    raw.says(SSE_HEAD, unread, event("", reason="stop"), DONE)
+    raw.says(SSE_HEAD, with_number(number), event("", reason="stop"), DONE)
     assert "river" in stream(gateway)
     gateway.settled()
     assert presumed_nanos(gateway) >= 100 * 10_000
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+def test_a_text_beside_a_number_that_is_no_json_is_read_and_counted(
+    gateway: Gateway, raw: RawProvider, number: str
+) -> None:
+    raw.says(SSE_HEAD, with_number(number), event("", reason="stop"), DONE)
+    assert "river" in stream(gateway)
+    gateway.settled()
+    (entry,) = gateway.journal.entries()
+    assert (entry.source, entry.detail["disputed"]) == ("counted", True)
+    assert (entry.usd_nanos or 0) >= 90 * 10_000
 
 
 @pytest.mark.parametrize(

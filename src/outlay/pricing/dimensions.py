@@ -75,6 +75,11 @@ class Dimension:
             return frozenset((said,))
         return _STANDARD if said in self.cheaper else known | _STANDARD
 
+    def is_known(self, answered: str, price: Price) -> bool:
+        """Whether it is known what this value costs."""
+        known = price.values.get(self.name, _NONE)
+        return any(answered in values for values in (known, self.open, self.standard, self.cheaper))
+
 
 PROCESSING_REGION: Final = "processing_region"
 """OpenAI's regional hosts, as `regional`; where a region costs no more, it has no value in the price."""
@@ -188,6 +193,15 @@ def served(asked: Mapping[str, str], answered: Mapping[str, str], price: Price) 
                 values.append(found)
     for combination in product(*values):
         yield {name: value for name, value in zip(names, combination, strict=True) if value}
+
+
+def unknown_of(answered: Mapping[str, str], price: Price) -> dict[str, str]:
+    """What an answer says about how it was served of which nobody here knows the price, by dimension."""
+    return {
+        dimension.name: value
+        for dimension in DIMENSIONS
+        if (value := answered.get(dimension.name)) and not dimension.is_known(value, price)
+    }
 
 
 def is_dearer(price: Price, name: str) -> bool:

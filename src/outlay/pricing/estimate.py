@@ -35,6 +35,7 @@ BoundQuality = Literal["exact", "counted", "bytes", "margin"]
 
 MARGIN: Final = 1.4
 """`margin` takes o200k's count times this: an estimate, no bound."""
+_ZERO_IS_OBEYED: Final = frozenset({"openai", "azure", "anthropic"})
 WINDOW_SLACK: Final = 1.05
 """genai-prices rounds windows (1,000,000 for 1,048,576; 32,000 for 32,768): never take less than they are."""
 
@@ -181,6 +182,8 @@ def estimate(
         max_output_tokens=book.max_output_tokens(provider, model),
         room=max(0, window - input_tokens) if window is not None and outside is None else window,
     )
+    if caps.wanted == 0 and endpoint in ("chat", "completions"):
+        _check_zero_cap(caps.field, provider)
     multiplier = 0 if endpoint == "embeddings" else answers * prompts
     rates = price.bound_rates(
         input_tokens=input_tokens,
@@ -302,6 +305,15 @@ def _exact_count(text: str, name: str) -> int:
 
 def _margin_count(text: str) -> int:
     return ceil(_exact_count(text, "o200k_base") * MARGIN)
+
+
+def _check_zero_cap(field: str | None, provider: str) -> None:
+    """Refuse a cap of 0 where it may mean none: `num_predict` in Ollama's runner caps from 1 on.
+
+    https://github.com/ollama/ollama/blob/main/runner/ollamarunner/runner.go. OpenAI and Anthropic obey it.
+    """
+    if field is not None and price_provider(provider) not in _ZERO_IS_OBEYED:
+        raise CostUnboundedError.of(field, "some servers take 0 for no cap at all: give at least 1")
 
 
 def _whole_window(window: int | None, outside: str, counted: int) -> int:

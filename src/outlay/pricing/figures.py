@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final, TypeGuard
+from typing import Any, Final, TypeGuard
 
 TOTAL: Final = "total_tokens"
 CACHE_BESIDE: Final = "cache_beside_input"
@@ -29,6 +29,7 @@ _PARTS: Final[dict[str, str]] = {
     "output_audio_tokens": "output_tokens",
     "output_citation_tokens": "output_tokens",
 }
+_MOST_DIGITS: Final = 18
 _CACHED: Final[tuple[str, ...]] = ("cache_read_tokens", "cache_write_tokens")
 
 Counts = dict[str, int]
@@ -45,6 +46,18 @@ class Figures:
 def is_count(value: object) -> TypeGuard[int]:
     """Whether a value is a whole number from 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def as_count(value: Any) -> Any:
+    """A whole number as an int, however it is written (`12.0`, `"12"`); anything else as it is.
+
+    JSON of protocol buffers writes long whole numbers as text: https://protobuf.dev/programming-guides/json/.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and len(value) <= _MOST_DIGITS and value.isascii() and value.isdecimal():
+        return int(value)
+    return value
 
 
 def read_figures(

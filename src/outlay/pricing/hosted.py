@@ -123,7 +123,7 @@ def _outside(body: Mapping[str, Any], endpoint: str, provider: str) -> str | Non
 
 def _check_model(body: Mapping[str, Any], provider: str, model: str) -> None:
     source, name = price_provider(provider), bare_model(model)
-    if model.endswith(":online"):
+    if "online" in model.strip().lower().split(":")[1:]:
         _refuse(model, "its searches have no cap")
     if source == "groq" and name.startswith("compound"):
         _refuse(model, "the provider runs tools unseen")

@@ -167,8 +167,10 @@ class InputBound:
         """Add one input item of the Responses API: a message, a call, its output, or a reference."""
         if not isinstance(item, Mapping):
             raise InvalidValueError(f"{where} must be a mapping, not {type(item).__name__}")
-        if item.get("type", "message") == "message":
+        if item.get("type", "message") == "message" and not _is_reference(item):
             self._message(item, where)
+        elif item.get("type") == "reasoning" and _is_stored(item):
+            self._unseen(where)
         else:
             self.tokens += self._overheads.per_message
             self._part(item, where)
@@ -294,6 +296,19 @@ class InputBound:
     def _unseen(self, where: str) -> None:
         if self.outside is None:
             self.outside = where
+
+
+def _is_reference(item: Mapping[str, Any]) -> bool:
+    """Whether an item stands for one that is stored: a reference needs no type, only an id."""
+    return "id" in item and "content" not in item
+
+
+def _is_stored(reasoning: Mapping[str, Any]) -> bool:
+    """Whether reasoning is stored at the provider under an id; its summary is not what goes in.
+
+    https://developers.openai.com/api/docs/guides/reasoning ("Encrypted reasoning items")
+    """
+    return bool(reasoning.get("id")) and not any(map(reasoning.get, ("encrypted_content", "content")))
 
 
 def _is_token_ids(value: list[object]) -> bool:

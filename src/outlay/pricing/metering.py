@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, Literal
 
-from outlay.pricing.figures import CACHE_BESIDE, TOTAL, read_figures
+from outlay.pricing.figures import CACHE_BESIDE, TOTAL, as_count, read_figures
 from outlay.pricing.price import Price
 from outlay.pricing.units import lattice
 from outlay.pricing.usage import Usage
@@ -133,6 +134,8 @@ def _valid_counts(claim: Claim, limit: int) -> tuple[dict[str, int], bool]:
         if (key not in units and key != TOTAL) or key == "requests" or value is None:
             continue
         count = _whole(value)
+        if count is None and isinstance(value, float) and 0 < value <= limit:
+            count, is_sound = ceil(value), False  # no provider counts halves, yet it says about how much
         if key == TOTAL:
             if count is not None and count >= 0:
                 valid[key] = count
@@ -140,6 +143,7 @@ def _valid_counts(claim: Claim, limit: int) -> tuple[dict[str, int], bool]:
             is_sound = False
         else:
             valid[key] = count
+            is_sound = is_sound and not isinstance(value, str)
     return valid, is_sound and "input_tokens" in valid
 
 
@@ -151,11 +155,8 @@ def _is_whole(counts: Mapping[str, int]) -> bool:
 
 
 def _whole(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    return int(value) if isinstance(value, float) and value.is_integer() else None
+    count = as_count(value)
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 def _raised(counts: Mapping[str, int]) -> Usage:

@@ -7,7 +7,7 @@ provider's own host is believed. What anybody else states (a proxy's `x-litellm-
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
 
@@ -38,18 +38,20 @@ def stated_cost(reading: Reading, provider: Provider, base_url: str | None) -> S
 
     `base_url` is where it came from; None where only the provider's name is known.
     """
-    usage = reading.tally.merged
-    if reading.stated_cost is None and _NAMES.isdisjoint(usage):
+    usages = [usage for usage in reading.tally.usages() if not _NAMES.isdisjoint(usage)]
+    if reading.stated_cost is None and not usages:
         return None
     record = provider.bill
     if record is not None and is_own_host(base_url, provider.base_url):
-        said = _at(usage, record.path)
-        if said is not None:
-            return StatedCost(_bill(usage, record, said), True, said)
-    amounts = [(_nanos(_at(usage, path), USD), _at(usage, path)) for path in _OTHERS]
-    amounts.append((_nanos(_at(usage, _OTHER_TICKS), TICKS), _at(usage, _OTHER_TICKS)))
-    amounts.append((_of_text(reading.stated_cost), reading.stated_cost))
-    known = [(nanos, said) for nanos, said in amounts if nanos is not None]
+        bills = [(usage, said) for usage in usages if (said := _at(usage, record.path)) is not None]
+        if bills:
+            found = [_bill(usage, record, said) for usage, said in bills]
+            amounts = [each for each in found if each is not None]
+            return StatedCost(sum(amounts) if len(amounts) == len(found) else None, True, bills[0][1])
+    others = [(_together(usages, path, USD), _first(usages, path)) for path in _OTHERS]
+    others.append((_together(usages, _OTHER_TICKS, TICKS), _first(usages, _OTHER_TICKS)))
+    others.append((_of_text(reading.stated_cost), reading.stated_cost))
+    known = [(nanos, said) for nanos, said in others if nanos is not None]
     if not known:
         return None
     nanos, said = max(known, key=lambda amount: amount[0])
@@ -81,6 +83,16 @@ def _bill(usage: Mapping[str, Any], record: BillRecord, said: object) -> int | N
     if is_own_key is False or (is_own_key is not True and beside == nanos):
         return nanos
     return None if beside is None else nanos + beside
+
+
+def _together(usages: Sequence[Mapping[str, Any]], path: tuple[str, ...], exponent: int) -> int | None:
+    """What the usages of an answer, or of its choices, state together."""
+    found = [nanos for usage in usages if (nanos := _nanos(_at(usage, path), exponent)) is not None]
+    return sum(found) if found else None
+
+
+def _first(usages: Sequence[Mapping[str, Any]], path: tuple[str, ...]) -> object:
+    return next((said for usage in usages if (said := _at(usage, path)) is not None), None)
 
 
 def _at(usage: Mapping[str, Any], path: tuple[str, ...]) -> object:

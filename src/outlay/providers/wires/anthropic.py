@@ -32,6 +32,9 @@ _COUNTED_FIELDS: Final = frozenset(
 """https://docs.anthropic.com/en/api/messages-count-tokens"""
 _PASSABLE: Final = re.compile(r"[A-Za-z0-9._,=-]{1,1000}")
 _DELTA_TEXTS = ("text", "thinking", "partial_json")
+_OUTPUTS: Final = ("output_tokens", "completion_tokens")
+_LAST_EVENTS: Final = frozenset({"message_delta", "message_stop"})
+"""Whose usage says what came out; any other has a placeholder for it."""
 
 
 def build(
@@ -124,6 +127,7 @@ class StreamReader:
 
     def __init__(self, _endpoint: Endpoint = "messages", _quirks: Quirks | None = None) -> None:
         self.reading = Reading(choices=1, tally=Tally(is_beside=True))
+        self._is_told = False
 
     def read(self, event: Event) -> dict[str, Any] | None:
         """Take in one event; returns its JSON object, or None if it has none."""
@@ -131,36 +135,43 @@ class StreamReader:
         if document is None:
             self.reading.malformed += 1
         else:
-            self._read_document(document)
+            self._read_document(document, event.data)
         return document
 
-    def _read_document(self, document: Mapping[str, Any]) -> None:
-        match document.get("type"):
+    def _read_document(self, document: Mapping[str, Any], data: bytes) -> None:
+        kind, reading = document.get("type"), self.reading
+        if b'"usage"' in data and reading.read_usage(document) and not self._is_told:
+            self._is_told = kind in _LAST_EVENTS and _tells_output(document)
+            reading.is_output_told = self._is_told
+        match kind:
             case "message_start":
                 message = document.get("message")
                 if isinstance(message, Mapping):
-                    self.reading.identify(message)
-                    self.reading.is_output_told = not self.reading.read_usage(message)
+                    reading.identify(message)
             case "content_block_start":
                 self._read_part(document.get("content_block"))
             case "content_block_delta":
                 self._read_part(document.get("delta"))
             case "message_delta":
-                self.reading.note_served(document)
+                reading.note_served(document)
                 delta = document.get("delta")
-                for place in (document, delta):
-                    if isinstance(place, Mapping) and self.reading.read_usage(place):
-                        self.reading.is_output_told = True
                 if isinstance(delta, Mapping):
-                    _note_reason(delta, self.reading)
+                    _note_reason(delta, reading)
             case "message_stop":
-                self.reading.is_final = True
+                reading.is_final = True
             case "error":
-                self.reading.error = _error(document)
+                reading.error = _error(document)
 
     def _read_part(self, part: Any) -> None:
         if isinstance(part, Mapping):
             _read_block(part, self.reading)
+
+
+def _tells_output(event: Mapping[str, Any]) -> bool:
+    """Whether an event has a usage that says how much came out."""
+    places = (event, event.get("delta"), event.get("message"))
+    usages = [place.get("usage") for place in places if isinstance(place, Mapping)]
+    return any(isinstance(usage, Mapping) and any(map(usage.get, _OUTPUTS)) for usage in usages)
 
 
 def _read_block(block: Mapping[str, Any], reading: Reading) -> None:

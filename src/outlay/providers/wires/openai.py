@@ -7,7 +7,7 @@ wire do otherwise: Mistral's content in parts, OpenRouter's and vLLM's `reasonin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from outlay.errors import InvalidValueError
 from outlay.providers.body import encode
@@ -22,6 +22,8 @@ _PATHS: dict[Endpoint, str] = {
     "embeddings": "/embeddings",
     "responses": "/responses",
 }
+_NO_END: Final = frozenset({"error", "failed", "cancelled", "canceled", "expired"})
+"""How an answer says that it broke off: what it wrote until then is not all that it used."""
 
 
 def build(
@@ -85,7 +87,10 @@ def read_choice(choice: Mapping[str, Any], reading: Reading, position: int = 0) 
         reading.choices = index + 1
     reason = choice.get("finish_reason")
     if isinstance(reason, str) and reason:
-        reading.finish_reasons[index] = reason
+        if reason not in _NO_END:
+            reading.finish_reasons[index] = reason
+    elif index in reading.finish_reasons and _is_written(choice):
+        del reading.finish_reasons[index]  # it goes on
     if "text" in choice:
         reading.add(choice["text"], index)
     message = choice.get("delta") or choice.get("message")
@@ -103,7 +108,7 @@ def read_output(response: Mapping[str, Any], reading: Reading) -> None:
     reading.choices = 1
     reading.note_state(response)
     status = response.get("status")
-    if isinstance(status, str) and not reading.is_pending:
+    if isinstance(status, str) and not reading.is_pending and status not in _NO_END:
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, Mapping) else None
         reading.finish_reasons[0] = reason if isinstance(reason, str) else status
@@ -157,6 +162,11 @@ def _written(message: Mapping[str, Any]) -> Iterable[Any]:
     audio = message.get("audio")
     if isinstance(audio, Mapping):
         yield audio.get("transcript")
+
+
+def _is_written(choice: Mapping[str, Any]) -> bool:
+    message = choice.get("delta") or choice.get("message")
+    return bool(choice.get("text")) or (isinstance(message, Mapping) and any(_written(message)))
 
 
 def _texts(content: Any) -> Iterable[Any]:

@@ -13,6 +13,8 @@ from outlay.providers.wires.reading import Reading
 
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _UNCOUNTED_DELTAS = frozenset({"response.audio.delta", "response.reasoning_summary_text.delta"})
+_USAGE = b'"usage"'
+"""How a chunk names its usage, wherever it stands in it."""
 
 
 class StreamReader:
@@ -37,23 +39,22 @@ class StreamReader:
         elif self._endpoint == "responses":
             self._read_response_event(document)
         else:
-            self._read_chunk(document)
+            self._read_chunk(document, event.data)
         return document
 
-    def _read_chunk(self, chunk: Mapping[str, Any]) -> None:
+    def _read_chunk(self, chunk: Mapping[str, Any], data: bytes) -> None:
         reading = self.reading
         if reading.response_id is None or reading.model is None:
             reading.identify(chunk)
         else:
             reading.note_served(chunk)
         choices = chunk.get("choices")
-        has_usage = chunk.get("usage") is not None or "x_groq" in chunk
-        if isinstance(choices, list):
+        if choices and isinstance(choices, list):
+            reading.is_final = False  # it was no end mark, if more comes behind it
             for position, choice in enumerate(choices):
                 if isinstance(choice, dict):
                     read_choice(choice, reading, position)
-                    has_usage = has_usage or "usage" in choice
-        if has_usage:
+        if chunk.get("usage") is not None or data.count(_USAGE) > ("usage" in chunk):
             reading.read_usage(chunk)
         error = chunk.get("error")
         if error:
@@ -67,8 +68,7 @@ class StreamReader:
             reading.identify(response)
             reading.note_state(response)
             read_response_usage(response, reading)
-        elif event.get("usage") is not None:
-            reading.read_usage(event)
+        reading.read_usage(event)
         if kind in _LAST_EVENTS and isinstance(response, Mapping):
             reading.is_final = True
             read_output(response if not reading.has_text else {**response, "output": []}, reading)

@@ -10,9 +10,11 @@ Perplexity's `reasoning_tokens`, OpenRouter's `server_tool_use_details`, xAI's
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
+from math import isfinite
 from typing import Any, Final
 
-from outlay.pricing.figures import CACHE_BESIDE, ITERATIONS, TOTAL, is_count
+from outlay.pricing.figures import CACHE_BESIDE, ITERATIONS, TOTAL, as_count, is_count
 
 Claim = dict[str, object]
 """What a provider says it used: genai-prices' unit names → the raw values it sent, unjudged.
@@ -86,6 +88,8 @@ _WITHIN: Final[Mapping[str, Mapping[str, str]]] = {
 }
 _MAPPING: Final = (dict, Mapping)
 """A plain dict, as nearly all are, is known without a look at what else a mapping may be."""
+_HOLDERS: Final = ("x_groq", "message", "delta", "response", "item")
+"""Where a usage may stand beside the top of an answer, a chunk or an event."""
 _SPENT: Final = ("output_", "web_searches")
 """What each choice of an answer adds to; the input is the same for all."""
 
@@ -108,7 +112,10 @@ class Tally:
         if usage is None:
             return False
         self._is_found = True
-        if isinstance(usage, _MAPPING):
+        if isinstance(usage, list):
+            for each in usage:
+                self.add(each, choice)
+        elif isinstance(usage, _MAPPING):
             merged = self.merged if choice is None else self._of_choices.setdefault(choice, {})
             if not merged:
                 merged.update(usage)
@@ -119,16 +126,23 @@ class Tally:
     def add_all(self, body: Mapping[str, Any]) -> bool:
         """Take in the usage of an answer, a chunk or an event, wherever it stands; whether there was one."""
         is_found = self.add(body.get("usage"))
-        groq = body.get("x_groq")
-        if groq and isinstance(groq, Mapping):
-            is_found = self.add(groq.get("usage")) or is_found
+        for name in _HOLDERS:
+            holder = body.get(name)
+            if holder and isinstance(holder, _MAPPING) and "usage" in holder:
+                is_found = self.add(holder["usage"]) or is_found
         choices = body.get("choices")
         for position, choice in enumerate(choices) if isinstance(choices, list) else ():
-            if isinstance(choice, _MAPPING) and "usage" in choice:
+            if isinstance(choice, _MAPPING):
                 index = choice.get("index")
                 at = index if isinstance(index, int) else position
-                is_found = self.add(choice["usage"], at) or is_found
+                for place in (choice, choice.get("message"), choice.get("delta")):
+                    if isinstance(place, _MAPPING) and "usage" in place:
+                        is_found = self.add(place["usage"], at) or is_found
         return is_found
+
+    def usages(self) -> list[Mapping[str, Any]]:
+        """The usage of the whole, if it has one, else those of its choices."""
+        return [self.merged] if self.merged else list(self._of_choices.values())
 
     def claim(self) -> Claim | None:
         """What all of it claims; None if there was no usage."""
@@ -157,8 +171,10 @@ def claim_of(usage: Mapping[str, Any], *, is_beside: bool) -> Claim:
             _put(claim, _NAMES[name], value)
         elif name in _BESIDE:
             _put(beside, _BESIDE[name], value)
-        elif name in _WITHIN and isinstance(value, _MAPPING):
-            _read_within(value, _WITHIN[name], claim)
+        elif name in _WITHIN:
+            for details in value if isinstance(value, list) else (value,):
+                if isinstance(details, _MAPPING):
+                    _read_within(details, _WITHIN[name], claim)
     _add_lifetimes(claim, beside)
     is_inside = any(unit in claim for unit in beside)
     for unit, value in beside.items():
@@ -182,7 +198,8 @@ def _read_within(details: Mapping[str, Any], names: Mapping[str, str], claim: Cl
 
 def _add_lifetimes(claim: Claim, beside: Claim) -> None:
     """Cache writes are at least what their lifetimes add up to."""
-    parts = [claim[unit] for unit in _LIFETIMES.values() if is_count(claim.get(unit))]
+    told = [as_count(claim.get(unit)) for unit in _LIFETIMES.values()]
+    parts = [count for count in told if is_count(count)]
     if parts:
         where = claim if "cache_write_tokens" in claim and "cache_write_tokens" not in beside else beside
         _put(where, "cache_write_tokens", sum(parts))
@@ -192,13 +209,14 @@ def _add_own(
     usage: Mapping[str, Any], claim: Claim, beside: Claim, *, is_beside: bool, is_inside: bool
 ) -> None:
     """Read `input_tokens`, which may leave out the cached tokens; say so where only the total can tell."""
-    own, prompt = usage.get(_OWN), claim.get("input_tokens")
-    cached = sum(value for value in beside.values() if is_count(value))
-    if own is not None:
+    told, prompt = usage.get(_OWN), as_count(claim.get("input_tokens"))
+    cached = sum(count for value in beside.values() if is_count(count := as_count(value)))
+    if told is not None:
+        own = as_count(told)
         is_said = is_count(own) and bool(own or not prompt)  # a 0 beside the other name says nothing
         if cached and is_said and (is_beside or prompt == own + cached):
-            own, cached = own + cached, 0
-        _put(claim, "input_tokens", own)
+            told, cached = own + cached, 0
+        _put(claim, "input_tokens", told)
     if cached and not is_inside and "input_tokens" in claim:
         claim[CACHE_BESIDE] = True
 
@@ -212,12 +230,19 @@ def _iteration(usage: Mapping[str, Any]) -> dict[str, object]:
 def _put(claim: Claim, unit: str, value: Any) -> None:
     """Keep the larger of two counts; a value that is no count gives way to one that is."""
     known = claim.get(unit)
-    if known is None or (is_count(value) and (not is_count(known) or value > known)):
-        claim[unit] = value
+    if known is None or _is_larger_count(as_count(value), as_count(known)):
+        claim[unit] = as_count(value) if isinstance(value, float) else value
+
+
+def _is_larger_count(value: Any, known: Any) -> bool:
+    return is_count(value) and (not is_count(known) or value > known)
 
 
 def _merge(merged: dict[str, Any], newer: Mapping[str, Any]) -> bool:
-    """Keep the larger of each number, and the newer of all else; gives whether each number stayed one."""
+    """Keep the larger of each number, and the newer of all else; gives whether each number stayed one.
+
+    What has parts keeps them: neither a number nor an empty list takes them away.
+    """
     is_sound = True
     for key, value in newer.items():
         known = merged.get(key)
@@ -227,15 +252,38 @@ def _merge(merged: dict[str, Any], newer: Mapping[str, Any]) -> bool:
             within = dict(known) if isinstance(known, Mapping) else {}
             is_sound = _merge(within, value) and is_sound
             merged[key] = within
-        elif not _is_number(known) or (_is_number(value) and value > known):
+        elif isinstance(known, list) and isinstance(value, list):
+            merged[key] = _merged_list(known, value)
+        elif isinstance(known, Mapping | list):
+            continue
+        elif not _is_number(number := as_count(known)) or _is_larger(as_count(value), number):
             merged[key] = value
         else:
-            is_sound = is_sound and _is_number(value) and value >= 0
+            is_sound = is_sound and _is_larger(as_count(value), -1)
     return is_sound
 
 
+def _merged_list(known: list[Any], newer: list[Any]) -> list[Any]:
+    """Merge two lists item by item; the longer one's rest stays."""
+    merged = []
+    for one, other in zip_longest(known, newer):
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            item = dict(one)
+            _merge(item, other)
+            merged.append(item)
+        else:
+            merged.append(one if other is None else other)
+    return merged
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, float):
+        return isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_larger(value: Any, known: float) -> bool:
+    return _is_number(value) and value > known
 
 
 def _together(claims: list[Claim]) -> Claim:
@@ -243,7 +291,7 @@ def _together(claims: list[Claim]) -> Claim:
     whole: Claim = {}
     for claim in claims:
         for unit, value in claim.items():
-            known = whole.get(unit)
+            known, value = as_count(whole.get(unit)), as_count(value)  # noqa: PLW2901 # what it says
             if unit.startswith(_SPENT) and is_count(known) and is_count(value):
                 whole[unit] = known + value
             elif unit != TOTAL or len(claims) == 1:
