@@ -182,6 +182,26 @@ def test_a_key_that_comes_in_several_events_is_taken_out(echo: Echo, kind: str, 
     assert len(read) < len("It is [redacted], you see") + 8  # a start too short to be secret may be read
 
 
+def escaped(text: str) -> str:
+    """A text of JSON with all of its characters escaped."""
+    return "".join(f"\\u{ord(each):04X}" for each in text)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 9, 22])
+@pytest.mark.parametrize("is_escaped", [(True, True), (True, False), (False, True)])
+def test_a_key_that_comes_in_several_events_is_taken_out_though_json_escapes_it(
+    echo: Echo, size: int, is_escaped: tuple[bool, bool]
+) -> None:
+    pieces = ["It is ", *(KEY[start : start + size] for start in range(0, len(KEY), size)), ", you see"]
+    events = [
+        chat("?").replace(b"?", (escaped(piece) if is_escaped[number % 2] else piece).encode())
+        for number, piece in enumerate(pieces)
+    ]
+    read = texts(echo.stream(events))
+    assert KEY not in read
+    assert read.endswith("[redacted], you see")
+
+
 @pytest.mark.parametrize("end", ["", "and no more", KEY[:9], KEY])
 def test_a_text_that_only_begins_like_the_key_comes_as_it_was_sent(echo: Echo, end: str) -> None:
     sent = ["keys begin with ", KEY[:12], "", "-like ", KEY[:20], KEY[:10], end]

@@ -200,3 +200,35 @@ def test_bodies_of_megabytes_are_read_away_from_the_event_loop(
     assert watched.gateway.chat(key).status_code == 402
     assert threads[0].startswith("outlay-reader")
     assert not threads[1].startswith("outlay-reader")
+
+
+MILLION = 1_000_000
+MANY: dict[str, tuple[str, dict[str, Any]]] = {
+    "texts": ("/v1/chat/completions", {"stop": ["s"] * MILLION}),
+    "numbers": ("/v1/embeddings", {"model": "demo", "input": [7] * MILLION}),
+    "fields": ("/v1/chat/completions", {"logit_bias": dict.fromkeys(map(str, range(MILLION)), 1)}),
+    "fields of the body": ("/v1/chat/completions", dict.fromkeys(map(str, range(MILLION)), 1)),
+    "a list of lists": ("/v1/embeddings", {"model": "demo", "input": [[7] * 10_000] * 100}),
+}
+
+
+@pytest.mark.parametrize(("path", "fields"), MANY.values(), ids=MANY)
+def test_a_body_of_a_million_values_is_refused_before_it_is_read(
+    running: Gateway, path: str, fields: dict[str, Any]
+) -> None:
+    body = {"model": "demo", "messages": HELLO, "max_tokens": 5, **fields}
+    answer = running.post(path, body, running.new_key(max_budget=0))
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["code"] == "request_too_complex"
+    assert "500,000 values" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("text", ["a,b," * 400_000, '\\",' * 400_000, '",' * 600_000, "[1,2],{}" * 200_000])
+def test_signs_within_texts_are_no_values(running: Gateway, text: str) -> None:
+    content = [{"role": "user", "content": text}]
+    assert running.chat(running.new_key(max_budget=0), messages=content).status_code == 402
+
+
+def test_as_many_tokens_as_a_provider_takes_at_once_are_no_too_many_values(running: Gateway) -> None:
+    body = {"model": "demo", "input": [[7] * 2_000] * 150}
+    assert running.post("/v1/embeddings", body, running.new_key(max_budget=5)).status_code == 200

@@ -146,7 +146,10 @@ class StreamRedactor:
 @lru_cache(maxsize=256)
 def _beginning(credential: str) -> re.Pattern[bytes]:
     """What is in every event with a text that ends with a start of the credential, and in few others."""
-    first, second = (re.escape(each.encode()) for each in credential[:2])
+    first, second = (
+        rb"(?:%b|\\(?:%b|u00(?i:%02x)))" % (re.escape(each), re.escape(each), ord(each))
+        for each in (credential[:1].encode(), credential[1:2].encode())
+    )
     return re.compile(rb'%b(?:%b|"(?!\s*:))' % (first, second))
 
 
