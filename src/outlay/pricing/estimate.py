@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any, Final, Literal, TypeGuard, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeGuard, get_args
 
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.pricing.book import PriceBook
@@ -151,29 +151,20 @@ def estimate(
         answers=answers,
         default_max_tool_calls=default_max_tool_calls,
     )
-    measure, overheads, quality, tokenizer = _measure(method, provider, model)
-    counted = InputBound(
-        measure, overheads, image_maximum(provider, model), uncounted_fields(endpoint, provider)
+    shown = _shown(
+        body,
+        endpoint=endpoint,
+        provider=provider,
+        model=model,
+        method=method,
+        counted_input_tokens=counted_input_tokens,
     )
-    try:
-        prompts = _add(counted, body, endpoint)
-    except RecursionError:
-        raise InvalidValueError("The body is nested too deeply") from None
-    input_tokens, predicted = counted.tokens, 0
-    if counted_input_tokens is not None and counted_input_tokens < input_tokens and counted.outside is None:
-        input_tokens, quality, tokenizer = counted_input_tokens, "counted", provider
-    if body.get("prediction") is not None:
-        predicted = counted.prediction(body) * answers
-    if endpoint == "completions" and body.get("echo"):
-        predicted += input_tokens * answers
+    counted = shown.counted
     _check_audio(body, counted, price, provider)
+    predicted = _predicted(body, endpoint, shown) * answers
     window = _window(book.context_window(provider, model), betas)
     outside = hosted.outside or counted.outside
-    if outside is not None:
-        widest = [each for each in (window, hosted.window if counted.outside is None else None) if each]
-        input_tokens = _whole_window(min(widest, default=None), outside, input_tokens) * hosted.rounds
-    elif hosted.rounds > 1:
-        input_tokens = hosted.input_tokens(input_tokens)
+    input_tokens = _input_tokens(shown, hosted, window)
     caps = read_caps(
         body,
         endpoint=endpoint,
@@ -184,7 +175,7 @@ def estimate(
     )
     if caps.wanted == 0 and endpoint in ("chat", "completions"):
         _check_zero_cap(caps.field, provider)
-    multiplier = 0 if endpoint == "embeddings" else answers * prompts
+    multiplier = 0 if endpoint == "embeddings" else answers * shown.prompts
     rates = price.bound_rates(
         input_tokens=input_tokens,
         choices=choices,
@@ -208,12 +199,59 @@ def estimate(
         is_cap_declared=caps.field is not None,
         cap_field=caps.field,
         extra_output_tokens=predicted,
-        quality=quality,
-        tokenizer=tokenizer,
+        quality=shown.quality,
+        tokenizer=shown.tokenizer,
         unknown_fields=found.unknown,
         tool_calls=hosted.tool_calls,
         reread_tokens=reread,
     )
+
+
+class _Shown(NamedTuple):
+    """What a request itself shows of its input: the bound of its tokens, and how that was measured."""
+
+    counted: InputBound
+    tokens: int
+    prompts: int
+    quality: BoundQuality
+    tokenizer: str
+
+
+def _shown(
+    body: Mapping[str, Any],
+    *,
+    endpoint: Endpoint,
+    provider: str,
+    model: str,
+    method: Method,
+    counted_input_tokens: int | None,
+) -> _Shown:
+    measure, overheads, quality, tokenizer = _measure(method, provider, model)
+    counted = InputBound(
+        measure, overheads, image_maximum(provider, model), uncounted_fields(endpoint, provider)
+    )
+    try:
+        prompts = _add(counted, body, endpoint)
+    except RecursionError:
+        raise InvalidValueError("The body is nested too deeply") from None
+    if counted_input_tokens is None or counted_input_tokens >= counted.tokens or counted.outside is not None:
+        return _Shown(counted, counted.tokens, prompts, quality, tokenizer)
+    return _Shown(counted, counted_input_tokens, prompts, "counted", provider)
+
+
+def _predicted(body: Mapping[str, Any], endpoint: Endpoint, shown: _Shown) -> int:
+    """Give the output tokens of one answer that the request itself has: a prediction, an echo."""
+    predicted = 0 if body.get("prediction") is None else shown.counted.prediction(body)
+    return predicted + shown.tokens if endpoint == "completions" and body.get("echo") else predicted
+
+
+def _input_tokens(shown: _Shown, hosted: Hosted, window: int | None) -> int:
+    """Give the input of all rounds, with what lies outside of the request."""
+    outside = hosted.outside or shown.counted.outside
+    if outside is None:
+        return hosted.input_tokens(shown.tokens) if hosted.rounds > 1 else shown.tokens
+    widest = [each for each in (window, hosted.window if shown.counted.outside is None else None) if each]
+    return _whole_window(min(widest, default=None), outside, shown.tokens) * hosted.rounds
 
 
 def _cache_writes(counted: InputBound, model: str, hosted: Hosted) -> CacheWrites:
