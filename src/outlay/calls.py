@@ -27,10 +27,10 @@ from outlay.errors import (
 )
 from outlay.guards import SPARE_SECONDS, Guard, Held, Want
 from outlay.pricing.book import PriceBook
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.bound.caps import Endpoint
+from outlay.pricing.bound.estimate import Estimate, Method, estimate
+from outlay.pricing.bound.hosted import DEFAULT_MAX_TOOL_CALLS, put_tool_calls
 from outlay.pricing.dimensions import asked_of, is_dearer
-from outlay.pricing.estimate import Estimate, Method, estimate
-from outlay.pricing.hosted import DEFAULT_MAX_TOOL_CALLS, put_tool_calls
 from outlay.pricing.price import Price
 from outlay.pricing.request_fields import check_fields, unproven_reason
 from outlay.providers.call import StreamedCall, ask

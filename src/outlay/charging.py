@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from outlay.errors import InvalidValueError, PriceUnknownError, ProviderNonsenseError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.caps import CAP_FIELDS, Endpoint
+from outlay.pricing.bound.caps import CAP_FIELDS, Endpoint
+from outlay.pricing.bound.estimate import WINDOW_SLACK, Estimate
 from outlay.pricing.dimensions import unknown_of
-from outlay.pricing.estimate import WINDOW_SLACK, Estimate
 from outlay.pricing.metering import ABSURD, WIDEST_WINDOW, Claim, Metered, Source, meter, valid_counts
 from outlay.pricing.price import Price
 from outlay.pricing.reasoning import asks_to_hide, asks_to_reason, is_shown_by_nobody, thinks_by_itself

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from outlay.calls import Call
     from outlay.guards import Guard
     from outlay.pricing.book import PriceBook
-    from outlay.pricing.caps import Endpoint
-    from outlay.pricing.estimate import Method
+    from outlay.pricing.bound.caps import Endpoint
+    from outlay.pricing.bound.estimate import Method
     from outlay.providers.transport import Timeouts
     from outlay.streams import AsyncStream, Stream
 
@@ -341,7 +341,7 @@ def estimate_method() -> Method:
     Raises:
         InvalidValueError: it is none of the methods.
     """
-    from outlay.pricing.estimate import METHODS, is_method
+    from outlay.pricing.bound.estimate import METHODS, is_method
 
     method: object = outlay.estimate_method
     if not is_method(method):

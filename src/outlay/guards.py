@@ -15,7 +15,7 @@ from outlay.errors import BudgetExceededError, LedgerError, OutlayError
 from outlay.ledger.clock import SystemClock
 from outlay.ledger.ids import new_id
 from outlay.ledger.ledger import Ledger
-from outlay.pricing.estimate import Estimate
+from outlay.pricing.bound.estimate import Estimate
 
 log = logging.getLogger("outlay")
 

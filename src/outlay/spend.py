@@ -11,7 +11,7 @@ from outlay.answers import completion_key
 from outlay.domain.entries import Source
 from outlay.errors import InvalidValueError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.estimate import WINDOW_SLACK
+from outlay.pricing.bound.estimate import WINDOW_SLACK
 from outlay.pricing.metering import WIDEST_WINDOW, meter
 from outlay.pricing.names import is_priced_provider
 from outlay.pricing.price import Price

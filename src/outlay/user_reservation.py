@@ -13,7 +13,7 @@ from outlay.errors import REFUSALS, InvalidValueError
 from outlay.guards import Guard, Held, Want
 from outlay.loop_thread import LOOP
 from outlay.pricing.book import PriceBook
-from outlay.pricing.estimate import estimate
+from outlay.pricing.bound.estimate import estimate
 from outlay.pricing.request_fields import unproven_reason
 from outlay.pricing.usage import Usage
 from outlay.providers.target import split_model

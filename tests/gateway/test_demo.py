@@ -9,7 +9,7 @@ import pytest
 from outlay.errors import InvalidValueError
 from outlay.gateway.demo import BUDGET_USD, real_scene
 from outlay.pricing.book import PriceBook
-from outlay.pricing.estimate import estimate
+from outlay.pricing.bound.estimate import estimate
 from outlay.providers.catalogue import PROVIDERS
 
 MESSAGES = [{"role": "user", "content": "Name three rivers in Europe."}]

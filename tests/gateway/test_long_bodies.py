@@ -14,7 +14,7 @@ from journal import eventually
 from outlay.domain.commands import Command, Probe, PutBudget, Reserve
 from outlay.gateway.depth import check_depth
 from outlay.ledger.writer import Job
-from outlay.pricing.estimate import estimate as bound_of
+from outlay.pricing.bound.estimate import estimate as bound_of
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 

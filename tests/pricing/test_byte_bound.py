@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from outlay.pricing.book import PriceBook
-from outlay.pricing.byte_bound import Form, byte_bound
-from outlay.pricing.caps import Endpoint
-from outlay.pricing.estimate import estimate
+from outlay.pricing.bound.byte_bound import Form, byte_bound
+from outlay.pricing.bound.caps import Endpoint
+from outlay.pricing.bound.estimate import estimate
 
 LIGATURE = "\ufdfa"
 """3 bytes; 18 letters in NFKC, and 15 tokens in Anthropic's published tokenizer."""

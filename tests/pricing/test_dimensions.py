@@ -8,9 +8,9 @@ import pytest
 
 from outlay.errors import CostUnboundedError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.bound.caps import Endpoint
+from outlay.pricing.bound.estimate import estimate
 from outlay.pricing.dimensions import ANSWERED, DIMENSIONS
-from outlay.pricing.estimate import estimate
 from outlay.pricing.served import served_price
 from outlay.pricing.units import lattice
 from outlay.pricing.usage import Usage

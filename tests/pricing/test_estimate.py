@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.caps import Endpoint
-from outlay.pricing.estimate import Estimate, Method, estimate
+from outlay.pricing.bound.caps import Endpoint
+from outlay.pricing.bound.estimate import Estimate, Method, estimate
 from outlay.pricing.price import Price
 from outlay.pricing.tokens import count_ordinary, vocabulary
 from outlay.pricing.usage import Usage

@@ -18,7 +18,7 @@ from outlay.charging import Charge, charge_of
 from outlay.domain.commands import Amount, PutBudget
 from outlay.domain.outcomes import Posted, Reserved
 from outlay.pricing.book import PriceBook
-from outlay.pricing.estimate import estimate
+from outlay.pricing.bound.estimate import estimate
 from outlay.pricing.usage import Usage
 from outlay.providers.catalogue import PROVIDERS, Endpoint
 from outlay.providers.sse import Event

@@ -8,7 +8,7 @@ from typing import Final
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
 from outlay.gateway.paths import PATHS
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.bound.caps import Endpoint
 
 _NAMES: Final[Mapping[Endpoint, tuple[str, str]]] = {
     endpoint: (paths[0], paths[0].removeprefix("/v1")) for endpoint, paths in PATHS

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from outlay.domain.budgets import Budget
-from outlay.pricing.caps import DEFAULT_MAX_TOKENS
-from outlay.pricing.estimate import Method
-from outlay.pricing.hosted import DEFAULT_MAX_TOOL_CALLS
+from outlay.pricing.bound.caps import DEFAULT_MAX_TOKENS
+from outlay.pricing.bound.estimate import Method
+from outlay.pricing.bound.hosted import DEFAULT_MAX_TOOL_CALLS
 from outlay.providers.transport import Timeouts
 from outlay.routing.deployments import Routes
 

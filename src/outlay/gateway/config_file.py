@@ -34,7 +34,7 @@ from outlay.gateway.config_models import (
 from outlay.gateway.config_section import Report, Section, merged
 from outlay.gateway.config_yaml import read_files
 from outlay.gateway.unserved import unserved_budgets
-from outlay.pricing.estimate import METHODS
+from outlay.pricing.bound.estimate import METHODS
 from outlay.pricing.overrides import read_prices
 from outlay.providers.transport import Timeouts
 

@@ -13,7 +13,7 @@ from outlay.gateway.failures import GatewayError
 from outlay.gateway.services import Services
 from outlay.gateway.single_headers import refusal_of_doubled
 from outlay.gateway.telling import turn_away
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.bound.caps import Endpoint
 
 
 class Door:

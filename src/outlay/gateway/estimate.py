@@ -11,9 +11,9 @@ from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import field_of
 from outlay.gateway.parse import invalid
 from outlay.pricing.book import price_from_fields
+from outlay.pricing.bound.estimate import Estimate
+from outlay.pricing.bound.estimate import estimate as bound_of
 from outlay.pricing.dimensions import asked_of, folded, is_dearer
-from outlay.pricing.estimate import Estimate
-from outlay.pricing.estimate import estimate as bound_of
 from outlay.pricing.price import Price
 from outlay.pricing.request_fields import FieldNameError, unproven_reason
 

@@ -12,8 +12,8 @@ from outlay.domain.outcomes import Outcome, Reserved
 from outlay.gateway.idempotency import Claimed, Recording
 from outlay.gateway.principal import Principal
 from outlay.gateway.services import Ending, Services
-from outlay.pricing.caps import Endpoint
-from outlay.pricing.estimate import Estimate
+from outlay.pricing.bound.caps import Endpoint
+from outlay.pricing.bound.estimate import Estimate
 from outlay.pricing.price import Price
 from outlay.providers.call import Piece
 from outlay.providers.transport import Timeouts

@@ -21,7 +21,7 @@ from outlay.gateway.depth import check_depth
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
 from outlay.gateway.limits import read_body
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.bound.caps import Endpoint
 from outlay.pricing.request_fields import FORBIDDEN, LiteLLMFieldError, without_litellm_fields
 from outlay.providers.wires.anthropic import PASSED_HEADERS, passable
 

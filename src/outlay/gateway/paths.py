@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.bound.caps import Endpoint
 
 PATHS: Final[tuple[tuple[Endpoint, tuple[str, ...]], ...]] = (
     ("chat", ("/v1/chat/completions", "/chat/completions")),

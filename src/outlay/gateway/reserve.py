@@ -17,7 +17,7 @@ from outlay.gateway.config import PROJECT
 from outlay.gateway.entitle import entitle
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.refusals import refusal_error
-from outlay.pricing.hosted import put_tool_calls
+from outlay.pricing.bound.hosted import put_tool_calls
 from outlay.providers.call import count_tokens
 
 log = logging.getLogger("outlay")

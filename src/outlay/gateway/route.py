@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.parse import invalid
-from outlay.pricing.caps import Endpoint
+from outlay.pricing.bound.caps import Endpoint
 from outlay.routing.deployments import choose
 
 

@@ -1,8 +1,8 @@
 """What a call may cost (the Estimate), and what it did cost (Usage × Price → Cost)."""
 
 from outlay.pricing.book import PriceBook, price_from_fields
-from outlay.pricing.caps import Endpoint
-from outlay.pricing.estimate import Estimate, Method, estimate
+from outlay.pricing.bound.caps import Endpoint
+from outlay.pricing.bound.estimate import Estimate, Method, estimate
 from outlay.pricing.metering import Claim, Metered, meter
 from outlay.pricing.overrides import is_price_field
 from outlay.pricing.price import Price

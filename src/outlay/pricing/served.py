@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from outlay.errors import InvalidValueError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.caps import read_answers
+from outlay.pricing.bound.caps import read_answers
+from outlay.pricing.bound.hosted import is_searching
 from outlay.pricing.dimensions import asked_of, served
-from outlay.pricing.hosted import is_searching
 from outlay.pricing.metering import Metered
 from outlay.pricing.price import Price
 from outlay.pricing.usage import Usage

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from outlay.errors import InvalidValueError
-from outlay.pricing.hosted import is_caller_run
+from outlay.pricing.bound.hosted import is_caller_run
 from outlay.pricing.names import price_provider
 from outlay.pricing.request_fields.betas import BETAS, HEADER, beta_names
 from outlay.pricing.request_fields.chat import CHAT

@@ -12,9 +12,9 @@ from json import dumps
 from typing import Any, Final
 
 from outlay.errors import InvalidValueError
-from outlay.pricing.byte_bound import byte_bound
-from outlay.pricing.media import ImageMaximum
-from outlay.pricing.overheads import PER_FIELD, PER_IMAGE, PER_PART, Overheads, tool_overhead
+from outlay.pricing.bound.byte_bound import byte_bound
+from outlay.pricing.bound.media import ImageMaximum
+from outlay.pricing.bound.overheads import PER_FIELD, PER_IMAGE, PER_PART, Overheads, tool_overhead
 from outlay.pricing.rates import CacheWrites
 
 Measure = Callable[[str], int]

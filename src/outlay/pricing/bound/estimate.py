@@ -16,14 +16,14 @@ from typing import Any, Final, Literal, NamedTuple, TypeGuard, get_args
 
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.byte_bound import byte_bound
-from outlay.pricing.caps import DEFAULT_MAX_TOKENS, Endpoint, read_answers, read_caps
+from outlay.pricing.bound.byte_bound import byte_bound
+from outlay.pricing.bound.caps import DEFAULT_MAX_TOKENS, Endpoint, read_answers, read_caps
+from outlay.pricing.bound.hosted import DEFAULT_MAX_TOOL_CALLS, Hosted, check_hosted
+from outlay.pricing.bound.inputs import InputBound, Measure
+from outlay.pricing.bound.media import image_maximum
+from outlay.pricing.bound.overheads import OPENAI, OTHERS, PUBLIC, Overheads
 from outlay.pricing.dimensions import asked_of, possible
-from outlay.pricing.hosted import DEFAULT_MAX_TOOL_CALLS, Hosted, check_hosted
-from outlay.pricing.inputs import InputBound, Measure
-from outlay.pricing.media import image_maximum
 from outlay.pricing.names import bare_model, is_reasoning_model, maker_of, price_provider
-from outlay.pricing.overheads import OPENAI, OTHERS, PUBLIC, Overheads
 from outlay.pricing.price import Price
 from outlay.pricing.rates import CacheWrites, times
 from outlay.pricing.request_fields import FORMATS, check_fields, uncounted_fields, window_of

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from outlay.pricing.hosted import is_caller_run
+from outlay.pricing.bound.hosted import is_caller_run
 
 
 @dataclass(frozen=True, slots=True)
