@@ -13,7 +13,7 @@ from management import done, shown
 
 from outlay.domain.accounts import Account
 from outlay.domain.budgets import Budget
-from outlay.domain.commands import PutAccount
+from outlay.domain.commands import PutAccount, PutBudget
 from outlay.gateway.config import PROJECT
 from outlay.testing.provider import FakeProvider
 
@@ -228,3 +228,18 @@ def test_a_key_sees_no_model_and_no_budget_that_is_not_its_own(gateway: Gateway)
         assert client.get("/metrics").status_code == 403
         exists, made_up = client.get("/v1/models/unpriced"), client.get("/v1/models/nonsense")
     assert (exists.status_code, made_up.status_code) == (404, 404)
+
+
+def test_a_cursor_tells_nobody_whether_another_has_a_budget(gateway: Gateway) -> None:
+    gateway.execute(PutBudget(usd_budget("customer:acme", SMALL)))
+    key = gateway.new_key(max_budget=1)
+    own = shown(gateway, "/v1/balances", key=key)["balances"][0]["budget"]
+    with gateway.http(key) as client:
+        told = [
+            client.get("/v1/balances", params={"cursor": cursor})
+            for cursor in ("customer:acme/usd", "customer:nobody/usd", own)
+        ]
+    assert [each.status_code for each in told] == [400, 400, 200]
+    assert told[0].text == told[1].text
+    with gateway.http() as operator:
+        assert operator.get("/v1/balances", params={"cursor": "customer:acme/usd"}).status_code == 200

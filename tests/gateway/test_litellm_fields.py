@@ -39,8 +39,11 @@ NEUTRAL: list[dict[str, Any]] = [
     {"id": "mine"},
     {"proxy_server_request": {"url": "x"}},
     {"_litellm_tpm_reserved_tokens": 3},
+    {"litellm_params": {"num_retries": 0, "metadata": {"guardrails": []}}},
 ]
 ASKED: list[dict[str, Any]] = [
+    {"litellm_params": {"num_retries": 3}},
+    {"litellm_params": {"metadata": {"guardrails": ["pii"]}}},
     {"num_retries": 3},
     {"max_retries": 2},
     {"retry_policy": {"TimeoutErrorRetries": 3}},

@@ -142,7 +142,7 @@ def list_balances(
         accounts = accounts_with_balances(reader, caller)
         if wanted is not None:
             accounts = (wanted,) if accounts is None or wanted in accounts else ()
-        after = _after(reader, cursor)
+        after = _after(reader, cursor, accounts)
         if accounts is None:
             found = reader.budgets_after(PROJECT, *after, limit + 1)
         else:
@@ -165,12 +165,12 @@ def _groups(reader: Reader, *, key: tuple[str, str | None], user: tuple[str, str
     return groups
 
 
-def _after(reader: Reader, cursor: str | None) -> tuple[str, str]:
-    """The account and id of the budget at which the page before ended."""
+def _after(reader: Reader, cursor: str | None, accounts: Group | None) -> tuple[str, str]:
+    """The account and id of the budget at which the page before ended: one that the caller may see."""
     if cursor is None:
         return ("", "")
     budget = reader.budget(PROJECT, cursor)
-    if budget is None:
+    if budget is None or (accounts is not None and budget.account not in accounts):
         raise InvalidValueError("cursor must be the next_cursor of a page, whose budget exists: begin again")
     return (budget.account, budget.id)
 

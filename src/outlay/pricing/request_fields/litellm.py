@@ -167,6 +167,7 @@ def without_litellm_fields(body: dict[str, Any], endpoint: str) -> dict[str, Any
         else:
             kept[name] = value
     _check_metadata("litellm_metadata", body.get("litellm_metadata"))
+    _check_params(body.get("litellm_params"))
     return kept
 
 
@@ -196,6 +197,15 @@ def _check_metadata(where: str, metadata: object) -> None:
         for name in sorted(_ASKED_OF_METADATA):
             if not isinstance(metadata.get(name), str):
                 _check(f"{where}.{name}", name, metadata.get(name))
+
+
+def _check_params(params: object) -> None:
+    """LiteLLM's library keeps the same names there once more."""
+    if isinstance(params, Mapping):
+        for name, value in params.items():
+            _check(f"litellm_params.{name}", name, value)
+        for name in ("metadata", "litellm_metadata"):
+            _check_metadata(f"litellm_params.{name}", params.get(name))
 
 
 def _check(path: str, name: str, value: object) -> None:
