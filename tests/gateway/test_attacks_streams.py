@@ -88,7 +88,7 @@ def test_usage_so_far_is_not_the_usage_of_a_stream_that_ends_too_soon(
 ) -> None:
     raw.says(SSE_HEAD, event("Danube", usage=USAGE), event(", Rhine and the"), end)
     stream(gateway)
-    gateway.journal.expire()
+    gateway.settled()
     assert presumed_nanos(gateway) >= 100 * 10_000
 
 
