@@ -59,6 +59,13 @@ REASONING = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_te
         ({**REASONING, "content": [{"type": "reasoning_text", "text": "Rivers."}]}, False),
         ({**REASONING, "id": None}, False),
         ({"id": "msg_1", "role": "assistant", "content": "Rhine"}, False),
+        ({"type": "local_shell_call", "call_id": "c", "action": {"type": "exec", "command": ["ls"]}}, False),
+        ({"type": "local_shell_call_output", "call_id": "c", "output": "Rhine"}, False),
+        ({"type": "shell_call", "call_id": "c", "action": {"commands": ["ls"]}}, False),
+        ({"type": "shell_call_output", "call_id": "c", "output": [{"stdout": "Rhine", "stderr": ""}]}, False),
+        ({"type": "apply_patch_call", "call_id": "c", "operation": {"type": "update_file"}}, False),
+        ({"type": "apply_patch_call_output", "call_id": "c", "output": "done", "status": "completed"}, False),
+        ({"type": "web_search_call", "id": "ws_1", "status": "completed"}, True),
     ],
 )
 def test_an_item_that_stands_for_a_stored_one_is_held_as_the_window(

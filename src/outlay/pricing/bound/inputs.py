@@ -23,6 +23,9 @@ _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text", "refusal", 
 _IMAGE_PARTS: Final = frozenset({"image_url", "input_image", "image"})
 _JSON_PARTS: Final = frozenset(
     {
+        *("apply_patch_call", "apply_patch_call_output", "computer_call", "local_shell_call"),
+        *("local_shell_call_output", "shell_call", "shell_call_output", "tool_search_call"),
+        *("tool_search_output", "mcp_approval_request", "mcp_approval_response"),
         "function_call",
         "custom_tool_call",
         "reasoning",
