@@ -32,6 +32,7 @@ _COUNTED_FIELDS: Final = frozenset(
 """https://docs.anthropic.com/en/api/messages-count-tokens"""
 _PASSABLE: Final = re.compile(r"[A-Za-z0-9._,=-]{1,1000}")
 _DELTA_TEXTS = ("text", "thinking", "partial_json")
+_SEARCHES: Final = "web_searches"
 _OUTPUTS: Final = ("output_tokens", "completion_tokens")
 _LAST_EVENTS: Final = frozenset({"message_delta", "message_stop"})
 """Whose usage says what came out; any other has a placeholder for it."""
@@ -101,9 +102,10 @@ def read(body: Mapping[str, Any], _endpoint: Endpoint = "messages", _quirks: Qui
         reading.error = _error(body)
     _note_reason(body, reading)
     content = body.get("content")
-    for block in content if isinstance(content, list) else ():
-        if isinstance(block, Mapping):
-            _read_block(block, reading)
+    blocks = [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
+    for block in blocks:
+        _read_block(block, reading)
+    reading.note_uses([_SEARCHES for block in blocks if _is_search(block)])
     return reading
 
 
@@ -128,6 +130,7 @@ class StreamReader:
     def __init__(self, _endpoint: Endpoint = "messages", _quirks: Quirks | None = None) -> None:
         self.reading = Reading(choices=1, tally=Tally(is_beside=True))
         self._is_told = False
+        self._uses: list[str] = []
 
     def read(self, event: Event) -> dict[str, Any] | None:
         """Take in one event; returns its JSON object, or None if it has none."""
@@ -149,7 +152,11 @@ class StreamReader:
                 if isinstance(message, Mapping):
                     reading.identify(message)
             case "content_block_start":
-                self._read_part(document.get("content_block"))
+                block = document.get("content_block")
+                self._read_part(block)
+                if isinstance(block, Mapping) and _is_search(block):
+                    self._uses.append(_SEARCHES)
+                    reading.note_uses(self._uses)
             case "content_block_delta":
                 self._read_part(document.get("delta"))
             case "message_delta":
@@ -182,6 +189,11 @@ def _read_block(block: Mapping[str, Any], reading: Reading) -> None:
         reading.add(block.get("name"))
         if block.get("input"):
             reading.add(encode(block["input"]).decode())
+
+
+def _is_search(block: Mapping[str, Any]) -> bool:
+    """Whether a block has what a search found: one that failed is not billed."""
+    return block.get("type") == "web_search_tool_result" and isinstance(block.get("content"), list)
 
 
 def _note_reason(message: Mapping[str, Any], reading: Reading) -> None:

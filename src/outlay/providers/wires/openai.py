@@ -22,6 +22,7 @@ _PATHS: dict[Endpoint, str] = {
     "embeddings": "/embeddings",
     "responses": "/responses",
 }
+_UNITS: Final = {"web_search_call": "web_searches", "file_search_call": "storage_searches"}
 _NO_END: Final = frozenset({"error", "failed", "cancelled", "canceled", "expired"})
 """How an answer says that it broke off: what it wrote until then is not all that it used."""
 
@@ -123,12 +124,15 @@ def read_output(response: Mapping[str, Any], reading: Reading) -> None:
 
 
 def read_response_usage(response: Mapping[str, Any], reading: Reading) -> None:
-    """Take in the usage of a Responses answer, and the searches among its output."""
-    searches = sum(item.get("type") == "web_search_call" for item in _objects(response.get("output")))
-    usage = response.get("usage")
-    if searches and isinstance(usage, Mapping):
-        reading.read_usage({"usage": {"num_search_queries": searches}})
+    """Take in the usage of a Responses answer, and the uses of tools among its output."""
+    reading.note_uses(used_units(response.get("output")))
     reading.read_usage(response)
+
+
+def used_units(items: object) -> list[str]:
+    """The unit that is billed for each use of a tool among the items of an output."""
+    kinds = [item.get("type") for item in _objects(items)]
+    return [_UNITS[kind] for kind in kinds if isinstance(kind, str) and kind in _UNITS]
 
 
 def _base_url(target: Target) -> str:

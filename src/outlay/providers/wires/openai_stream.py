@@ -8,7 +8,7 @@ from typing import Any
 from outlay.providers.body import decode_object
 from outlay.providers.catalogue import Endpoint, Quirks
 from outlay.providers.sse import Event
-from outlay.providers.wires.openai import read_choice, read_output, read_response_usage
+from outlay.providers.wires.openai import read_choice, read_output, read_response_usage, used_units
 from outlay.providers.wires.reading import Reading
 
 _LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -26,6 +26,7 @@ class StreamReader:
     def __init__(self, endpoint: Endpoint = "chat", _quirks: Quirks | None = None) -> None:
         self.reading = Reading()
         self._endpoint = endpoint
+        self._uses: list[str] = []
 
     def read(self, event: Event) -> dict[str, Any] | None:
         """Take in one event; returns its JSON object, or None if it has none."""
@@ -69,6 +70,9 @@ class StreamReader:
             reading.note_state(response)
             read_response_usage(response, reading)
         reading.read_usage(event)
+        if kind == "response.output_item.done":
+            self._uses += used_units([event.get("item")])
+            reading.note_uses(self._uses)
         if kind in _LAST_EVENTS and isinstance(response, Mapping):
             reading.is_final = True
             read_output(response if not reading.has_text else {**response, "output": []}, reading)

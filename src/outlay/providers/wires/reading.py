@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from outlay.errors import ProviderFailedError
 from outlay.pricing.dimensions import ANSWERED
 from outlay.pricing.figures import is_count
-from outlay.providers.wires.usage import Claim, Tally
+from outlay.providers.wires.usage import Claim, Tally, with_uses
 
 PENDING: Final = frozenset({"queued", "in_progress", "pending", "processing", "running", "deferred"})
 """Words for an answer that is yet to come."""
@@ -23,6 +24,7 @@ class Reading:
     `message_stop`, or a whole body), `finish_reasons` are by choice, `error` is an error sent in the middle
     of an answer, `malformed` counts events that could not be read. `is_accepted` (202) and `is_pending`
     (`queued`, `in_progress`): the provider has yet to answer. `has_data`: an embedding came.
+    `tool_uses` are the uses of the provider's own tools that the answer shows, by the unit that is billed.
     `is_output_told` is False while the usage has no more than a placeholder for the output. `stated_cost` is
     a header's. `served` is how the answer says it was served, in lower case: `service_tier`, `speed`,
     `inference_geo`.
@@ -40,6 +42,7 @@ class Reading:
     has_data: bool = False
     is_output_told: bool = True
     stated_cost: str | None = None
+    tool_uses: dict[str, int] = field(default_factory=dict)
     error: Mapping[str, Any] | None = None
     malformed: int = 0
     _claim: Claim | None = None
@@ -47,8 +50,13 @@ class Reading:
 
     @property
     def claim(self) -> Claim | None:
-        """The largest of each counter that a usage had so far; None: no usage yet."""
-        return self._claim
+        """The largest of each counter that a usage had so far; None: no usage yet.
+
+        Of the tools' uses, the larger of what the usage tells and what the answer shows.
+        """
+        if self._claim is None or not self.tool_uses:
+            return self._claim
+        return with_uses(self._claim, self.tool_uses)
 
     @property
     def is_doubtful(self) -> bool:
@@ -115,6 +123,11 @@ class Reading:
             if pieces is None:
                 pieces = self._pieces[choice] = []
             pieces.append(text)
+
+    def note_uses(self, units: Iterable[str]) -> None:
+        """Note the uses of tools that the whole of an answer shows, or all of a stream so far."""
+        for unit, uses in Counter(units).items():
+            self.tool_uses[unit] = max(uses, self.tool_uses.get(unit, 0))
 
     def read_usage(self, document: Mapping[str, Any]) -> bool:
         """Take in the usage of a document, if it has one."""

@@ -186,6 +186,14 @@ def claim_of(usage: Mapping[str, Any], *, is_beside: bool) -> Claim:
     return claim
 
 
+def with_uses(claim: Claim, uses: Mapping[str, int]) -> Claim:
+    """A claim in which each unit is no less than the uses that an answer shows."""
+    raised = dict(claim)
+    for unit, count in uses.items():
+        _put(raised, unit, count)
+    return raised
+
+
 def _read_within(details: Mapping[str, Any], names: Mapping[str, str], claim: Claim) -> None:
     for name, value in details.items():
         if value is None:
