@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from math import ceil
 from typing import Any, NamedTuple
 
 from outlay.errors import InvalidValueError, PriceUnknownError, ProviderNonsenseError
 from outlay.pricing.book import PriceBook
 from outlay.pricing.bound.caps import CAP_FIELDS, Endpoint
-from outlay.pricing.bound.estimate import WINDOW_SLACK, Estimate
+from outlay.pricing.bound.estimate import Estimate
 from outlay.pricing.dimensions import unknown_of
-from outlay.pricing.metering import ABSURD, WIDEST_WINDOW, Claim, Metered, Source, meter, valid_counts
+from outlay.pricing.limits import widest
+from outlay.pricing.metering import ABSURD, Claim, Metered, Source, meter, valid_counts
 from outlay.pricing.price import Price
 from outlay.pricing.reasoning import asks_to_hide, asks_to_reason, is_shown_by_nobody, thinks_by_itself
 from outlay.pricing.rounds import cost_of_claim
@@ -177,7 +177,6 @@ def _metered(
 ) -> Metered:
     window = book.context_window(provider, model)
     answers = max(1, bound.output_multiplier if bound else 1, _prompts(body))
-    widest = WIDEST_WINDOW if window is None else ceil(window * WINDOW_SLACK)
     quirks = target.provider.quirks
     most = ABSURD if window is None else 2 * window * answers
 
@@ -196,7 +195,7 @@ def _metered(
             has_text=reading.has_text,
             can_count=can_count,
             most_tokens=most,
-            most_total=widest * answers,
+            most_total=widest(window) * answers,
             price=price,
             is_reasoning_beside=quirks.is_reasoning_beside_output,
             is_doubtful=reading.is_doubtful,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from outlay.answers import completion_key
 from outlay.domain.entries import Source
 from outlay.errors import InvalidValueError
 from outlay.pricing.book import PriceBook
-from outlay.pricing.bound.estimate import WINDOW_SLACK
-from outlay.pricing.metering import WIDEST_WINDOW, meter
+from outlay.pricing.limits import widest
+from outlay.pricing.metering import meter
 from outlay.pricing.names import is_priced_provider
 from outlay.pricing.price import Price
 from outlay.pricing.rounds import cost_of_claim
@@ -94,7 +93,7 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
         has_text=reading.has_text,
         price=price,
         is_reasoning_beside=known is not None and known.quirks.is_reasoning_beside_output,
-        most_total=_widest(book, provider, name) * answers,
+        most_total=widest(book.context_window(provider, name)) * answers,
     )
     if metered.usage is None:
         raise InvalidValueError(
@@ -115,12 +114,6 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
         completion_key(content),
         None if stated is None else priced,
     )
-
-
-def _widest(book: PriceBook, provider: str, model: str) -> int:
-    """The most tokens that one answer can have."""
-    window = book.context_window(provider, model)
-    return WIDEST_WINDOW if window is None else ceil(window * WINDOW_SLACK)
 
 
 def _price_of(book: PriceBook, provider: str, at: int) -> Callable[[str], Price]:

@@ -129,6 +129,9 @@ model_list:
     model_info: {input_cost_per_token: 0, output_cost_per_token: 0, input_cost_per_second: 0.001}
   - model_name: gpt
     litellm_params: {model: openai/gpt-4o, api_key: k, cache_read_input_token_cost: 1e-7}
+  - model_name: of no cost
+    litellm_params: {model: hosted_vllm/qwen3, api_base: "http://localhost:9/v1", input_cost_per_token: 0,
+      output_cost_per_token: 0}
 """
 
 
@@ -138,5 +141,5 @@ def test_what_an_own_price_leaves_out_or_cannot_have_is_named(outlay: CommandLin
     assert "2 × input for an hour and 1.25 × for five minutes" in said
     assert "input_cost_per_second is not counted" in said
     models = outlay("check-config", "--config", "config.yaml", "--json").json["models"]
-    assert [model["price"] for model in models] == ["own", "unknown", "own"]
-    assert [len(model["price_notes"]) for model in models] == [1, 1, 0]
+    assert [model["price"] for model in models] == ["own", "unknown", "own", "own"]
+    assert [len(model["price_notes"]) for model in models] == [1, 1, 0, 0]

@@ -10,9 +10,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from math import ceil
 from typing import Final
 
 from outlay.pricing.names import bare_model
+
+WIDEST_WINDOW: Final = 10_500_000
+"""No model has more room, with some slack: what counts where a model's window is not known."""
+_SLACK: Final = 1.05
+"""genai-prices rounds windows (1,000,000 for 1,048,576; 32,000 for 32,768): never take less than they are."""
 
 _OUTPUT: Final[tuple[tuple[str, int], ...]] = (
     (r"gpt-4o-2024-05-13", 4_096),
@@ -58,3 +64,8 @@ def context_correction(model: str) -> int | None:
 
 def _find(table: tuple[tuple[str, int], ...], name: str) -> int | None:
     return next((value for pattern, value in table if re.fullmatch(pattern, name)), None)
+
+
+def widest(window: int | None) -> int:
+    """Give the most tokens that a model with this context window has room for; None: it is not known."""
+    return WIDEST_WINDOW if window is None else ceil(window * _SLACK)

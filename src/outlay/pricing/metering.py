@@ -14,6 +14,7 @@ from math import ceil
 from typing import Final, Literal
 
 from outlay.pricing.figures import CACHE_BESIDE, TOTAL, as_count, read_figures
+from outlay.pricing.limits import WIDEST_WINDOW
 from outlay.pricing.price import Price
 from outlay.pricing.units import lattice
 from outlay.pricing.usage import Usage
@@ -25,8 +26,6 @@ Source = Literal["provider", "counted", "presumed"]
 
 ABSURD: Final = 10**9
 """No call uses more of anything."""
-WIDEST_WINDOW: Final = 10_500_000
-"""No model has more room, with some slack: what a total may be where the model's window is not known."""
 
 
 @dataclass(frozen=True, slots=True)

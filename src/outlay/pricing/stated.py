@@ -44,7 +44,9 @@ def is_partial(stated: StatedPrice) -> bool:
 
 def lacks_cache_writes(stated: StatedPrice) -> bool:
     """Whether a complete price says nothing of cache writes, which Anthropic charges at more than input."""
-    return not stated.is_free and not is_partial(stated) and not CACHE_WRITES.keys() <= stated.rates.keys()
+    if stated.is_free or is_partial(stated) or not stated.rates["input_tokens"].base:
+        return False
+    return not CACHE_WRITES.keys() <= stated.rates.keys()
 
 
 def compiled(

@@ -23,6 +23,7 @@ from outlay.pricing.bound.inputs import InputBound, Measure
 from outlay.pricing.bound.media import image_maximum
 from outlay.pricing.bound.overheads import OPENAI, OTHERS, PUBLIC, Overheads
 from outlay.pricing.dimensions import asked_of, possible
+from outlay.pricing.limits import widest
 from outlay.pricing.names import bare_model, is_reasoning_model, maker_of, price_provider
 from outlay.pricing.price import Price
 from outlay.pricing.rates import CacheWrites, times
@@ -36,8 +37,6 @@ BoundQuality = Literal["exact", "counted", "bytes", "margin"]
 MARGIN: Final = 1.4
 """`margin` takes o200k's count times this: an estimate, no bound."""
 _ZERO_IS_OBEYED: Final = frozenset({"openai", "azure", "anthropic"})
-WINDOW_SLACK: Final = 1.05
-"""genai-prices rounds windows (1,000,000 for 1,048,576; 32,000 for 32,768): never take less than they are."""
 
 
 def is_method(method: object) -> TypeGuard[Method]:
@@ -250,8 +249,8 @@ def _input_tokens(shown: _Shown, hosted: Hosted, window: int | None) -> int:
     outside = hosted.outside or shown.counted.outside
     if outside is None:
         return hosted.input_tokens(shown.tokens) if hosted.rounds > 1 else shown.tokens
-    widest = [each for each in (window, hosted.window if shown.counted.outside is None else None) if each]
-    return _whole_window(min(widest, default=None), outside, shown.tokens) * hosted.rounds
+    windows = [each for each in (window, hosted.window if shown.counted.outside is None else None) if each]
+    return _whole_window(min(windows, default=None), outside, shown.tokens) * hosted.rounds
 
 
 def _cache_writes(counted: InputBound, model: str, hosted: Hosted) -> CacheWrites:
@@ -287,7 +286,7 @@ def _uncapped(
             "at xAI it does not cap reasoning and function calls, as max_completion_tokens does, and the "
             "model's context window is not known",
         )
-    return ceil(window * WINDOW_SLACK)
+    return widest(window)
 
 
 def _add(counted: InputBound, body: Mapping[str, Any], endpoint: Endpoint) -> int:
@@ -360,7 +359,7 @@ def _whole_window(window: int | None, outside: str, counted: int) -> int:
             f"The cost of {outside} cannot be bounded: its input lies outside the request and the model's "
             f"context window is not known. State context_window with the model's price, or leave it out."
         )
-    return max(ceil(window * WINDOW_SLACK), counted)
+    return max(widest(window), counted)
 
 
 def _check_priced(price: Price, endpoint: Endpoint, provider: str, model: str) -> None:
