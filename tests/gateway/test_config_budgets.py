@@ -74,6 +74,11 @@ def test_providers_have_budgets_by_any_of_their_names(tmp_path: Path) -> None:
         ("{openai: {time_period: 1d}}", ".openai.budget_limit is missing"),
         ("{openai: {budget_limit: 1, time_period: often}}", ".openai.time_period must be a length such as"),
         ("{openai: 5}", ".openai must be a mapping, not int"),
+        ("{openai: {budget_limit: 100, max_budget: 1}}", ".openai.budget_limit is stated twice"),
+        (
+            "{openai: {budget_limit: 1, time_period: 1d, budget_duration: 30d}}",
+            ".openai.time_period is stated twice",
+        ),
     ],
 )
 def test_a_bad_budget_of_a_provider_is_refused(tmp_path: Path, entry: str, message: str) -> None:
@@ -135,6 +140,12 @@ def test_windows_are_what_they_say(tmp_path: Path, window: str, kind: str, lengt
     assert (budget.window.kind, budget.window.length) == (kind, length)
 
 
+def test_a_budget_has_a_time_zone_of_its_own(tmp_path: Path) -> None:
+    stated = own(tmp_path, "{account: global, limit: 1, window: daily, time_zone: Asia/Tokyo}")
+    assert (stated.window.text, stated.window.zone) == ("daily", "Asia/Tokyo")
+    assert own(tmp_path, "{account: global, limit: 1, window: daily}").window.zone == "Europe/Berlin"
+
+
 def test_counts_and_an_id_of_ones_own(tmp_path: Path) -> None:
     budget = own(tmp_path, "{account: 'tag:batch', limit: 100, unit: requests, window: 1h, id: batches}")
     assert (budget.id, budget.unit, budget.limit) == ("batches", "requests", 100)
@@ -162,6 +173,8 @@ def test_counts_and_an_id_of_ones_own(tmp_path: Path) -> None:
             "{account: 'user:a', limit: 1, unit: concurrency, window: 1d}",
             "[0]: a concurrency budget has the window `total`",
         ),
+        ("{account: global, limit: 1, time_zone: Berlin}", "[0].time_zone must be an IANA name such as"),
+        ("{account: global, limit: 1, time_zone: [UTC]}", "[0].time_zone must be an IANA name such as"),
         ("5", "[0] must be a mapping, not int"),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any, Final
 from outlay.domain.accounts import check_account_id, check_name
 from outlay.domain.budgets import MAX_AMOUNT, MODES, UNITS, Budget, Mode, Unit, check_budget
 from outlay.domain.money import parse_limit
-from outlay.domain.windows import Window
+from outlay.domain.windows import Window, check_zone
 from outlay.errors import InvalidValueError
 from outlay.gateway.budgeting import is_of_record
 from outlay.gateway.config import PROJECT
@@ -130,6 +130,9 @@ def _limit_and_window(
     ]
     if not limits:
         section.refuse(names[0], "is missing: state the limit in USD")
+    for amounts, name in ((limits, names[0]), (windows, names[1])):
+        if len({*amounts} - {None}) > 1:  # the wider one must not win
+            section.refuse(name, "is stated twice, under LiteLLM's two names, and differs: take one out")
     return next(iter(limits), None), next((window for window in windows if window), _TOTAL)
 
 
@@ -141,6 +144,7 @@ def _own_budget(section: Section, zone: str) -> Budget | None:
     unit: Unit = section.take_choice("unit", UNITS) or "usd"
     limit = section.take_as("limit", lambda value, field: _amount(value, field, unit))
     text = section.take("window")
+    zone = section.take_as("time_zone", check_zone) or zone
     window = _window(section, "total" if text is None else text, zone)
     mode: Mode = section.take_choice("mode", MODES) or "hard"
     models, providers = section.take_names("models"), section.take_names("providers")
