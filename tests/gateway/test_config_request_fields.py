@@ -66,5 +66,5 @@ def test_check_config_shows_what_is_allowed(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.splitlines() == [
         "Request fields allowed for all models: a, b",
         "Request fields allowed for first: mood",
-        "Unknown request fields pass under hard budgets: their entries say unproven",
+        "Unknown request fields pass under hard budgets; the entries of their calls say unproven",
     ]
