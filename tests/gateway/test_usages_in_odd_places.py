@@ -16,6 +16,7 @@ from outlay.testing.provider import FakeProvider
 
 LONG: list[Any] = [{"role": "user", "content": "river " * 1_200}]
 PRICE = {"input_cost_per_token": 3e-6, "output_cost_per_token": 1.5e-5}
+FREE = {"input_cost_per_token": 0, "output_cost_per_token": 0}
 CLAUDE = "claude-sonnet-4-6"
 IN, OUT, READ, WRITE, HOUR = 3_000, 15_000, 300, 3_750, 6_000
 REAL = 25_000 * IN + 5_000 * OUT
@@ -68,6 +69,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
             Row(CLAUDE, f"anthropic/{CLAUDE}", "claude", api_key=CREDENTIAL, api_base=root),
             Row("gpt-5", "openai/gpt-5", "gpt-5", api_key=CREDENTIAL, api_base=base),
             Row("nano", "openai/gpt-4.1-nano", "nano", api_key=CREDENTIAL, api_base=base, own_price=PRICE),
+            Row("free", "openai_compatible/f", "free", api_key=CREDENTIAL, api_base=base, own_price=FREE),
             Row("embed", "mistral/mistral-embed", "embed", api_key=CREDENTIAL, api_base=base),
         ]
         folder = Path(tmp_path_factory.mktemp("places"))
@@ -323,3 +325,27 @@ def test_an_answer_served_as_nobody_here_knows_is_disputed_and_shown(
     entry = door.chat({**whole({"prompt_tokens": 1_200, "completion_tokens": 5}), **answered}, model)
     assert entry.detail.get("disputed", False) is is_disputed
     assert not is_disputed or entry.detail["claimed"].items() >= answered.items()
+
+
+def test_what_a_free_model_bills_all_the_same_is_an_overrun_of_its_budgets(door: Door) -> None:
+    entry = door.chat(whole({**SO_FAR, "cost": 0.5}), "free")
+    (post,) = entry.posts
+    assert (entry.usd_nanos, post.held, post.settled, post.overrun) == (
+        500_000_000,
+        0,
+        500_000_000,
+        500_000_000,
+    )
+    assert door.chat(whole(SO_FAR), "free").usd_nanos == 0
+
+
+def test_a_free_model_passes_where_nothing_is_left(tmp_path: Path) -> None:
+    with raw_provider() as upstream, FakeProvider() as provider:
+        more: dict[str, Any] = {"api_key": CREDENTIAL, "api_base": upstream.base_url}
+        rows = [Row("free", "openai_compatible/f", "free", own_price=FREE, **more)]
+        budgets = [usd_budget("global", 0.1), usd_budget("provider:openai_compatible", 0.1, mode="crossing")]
+        with run_gateway(provider, tmp_path, rows_of=rows, budgets=budgets) as gateway:
+            door = Door(gateway, upstream)
+            for _ in range(3):
+                assert door.chat(whole({**SO_FAR, "cost": 0.5}), "free").usd_nanos == 500_000_000
+            assert gateway.journal.pending() == 0

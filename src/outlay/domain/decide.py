@@ -66,7 +66,7 @@ def decide_reserve(
     `accounts` are the command's with all those above them; `newest` has the newest period by budget key.
     `stuck` is what calls that are over still hold, by period; only whether waiting helps depends on it.
     """
-    lines, refusal = _lines(command, budgets, newest, now)
+    lines, watching, refusal = _lines(command, budgets, newest, now)
     if refusal is not None:
         return Decision(refusal)
     cap = _granted_cap(command, lines)
@@ -92,6 +92,8 @@ def decide_reserve(
                 remaining = room - needed if remaining is None else min(remaining, room - needed)
                 if first is None and budget.account == command.accounts[0]:
                     first = settled, budget.limit + granted
+    holds += [Hold(budget.key, period.starts_at, budget.unit, 0) for budget, period, *_ in watching]
+    periods += [period for _, period, *_ in watching]
     amounts = {
         unit: amount.fixed + amount.per_output_token * output_tokens
         for unit, amount in command.amounts.items()
@@ -219,25 +221,31 @@ def crossed(budget: Budget, before: Period, after: Period) -> list[Alert]:
 
 def _lines(
     command: Reserve, budgets: Sequence[Budget], newest: Mapping[int, Period | None], now: int
-) -> tuple[list[Line], Refusal | None]:
-    """Find what counts against which period; refuse what has no amount where one is needed."""
-    lines = []
+) -> tuple[list[Line], list[Line], Refusal | None]:
+    """Find what counts against which period; refuse what has no amount where one is needed.
+
+    The second list are budgets of USD of which a free model needs nothing, and which cannot refuse it: what
+    its provider bills all the same is their overrun.
+    """
+    lines: list[Line] = []
+    watching: list[Line] = []
     for budget in budgets:
         if not budget.applies_to(command.provider, command.model, command.model_aliases):
             continue
         amount = _amount(command, budget)
         if amount is None:
             reason: RefusalReason = "price_unknown" if budget.unit == "usd" else "cost_unbounded"
-            return [], _unpriced(command, budget, reason)
+            return [], [], _unpriced(command, budget, reason)
         if _lacks_bound(command, budget):
-            return [], _unpriced(command, budget, "cost_unbounded")
+            return [], [], _unpriced(command, budget, "cost_unbounded")
         is_unbounded = command.unbounded_reason is not None and _is_metered(budget.unit)
-        if amount.fixed or amount.per_output_token or is_unbounded:
+        is_needed = amount.fixed or amount.per_output_token or is_unbounded
+        if is_needed or budget.unit == "usd":
             period = newest.get(budget.key)
             if period is None or now >= period.ends_at:
                 period = running_period(budget, period, now)
-            lines.append(_line(budget, period, amount))
-    return lines, None
+            (lines if is_needed else watching).append(_line(budget, period, amount))
+    return lines, watching, None
 
 
 def _lacks_bound(command: Reserve, budget: Budget) -> bool:

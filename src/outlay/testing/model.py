@@ -158,7 +158,8 @@ class Model:
         for account in accounts:
             if (command.project, account) in self.blocked:
                 return ("refused", "account_blocked", None, 0, 0, 0, 0, False)
-        lines = []
+        lines: list[tuple[Rule, Slot, int, int]] = []
+        watching: list[tuple[Rule, Slot, int, int]] = []
         for rule in self._rules_of(command.project, accounts, command.provider, command.model):
             unit = rule.budget.unit
             if _lacks_bound(command, rule.budget):
@@ -169,6 +170,8 @@ class Model:
             is_unbounded = command.unbounded_reason is not None and unit in ("usd", "tokens")
             if fixed or each or is_unbounded:
                 lines.append((rule, self.running(rule, now), fixed, each))
+            elif unit == "usd":
+                watching.append((rule, self.running(rule, now), 0, 0))
         cap = command.wanted_output_tokens
         if cap is not None:
             for rule, slot, fixed, each in lines:
@@ -184,7 +187,7 @@ class Model:
             rule, slot, fixed, each = (stuck or refused)[0]
             return _refusal(rule, slot, fixed + each * tokens, can_wait=not stuck)
         holds = []
-        for rule, slot, fixed, each in lines:
+        for rule, slot, fixed, each in [*lines, *watching]:
             self._open(rule, slot)
             slot.reserved += fixed + each * tokens
             holds.append((rule, slot, fixed + each * tokens))
