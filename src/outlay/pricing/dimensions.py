@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -113,7 +114,7 @@ DIMENSIONS: Final = (
 )
 """Every dimension. A new one also needs an example in `tests/pricing/test_dimensions.py`."""
 
-ANSWERED: Final = tuple(dimension.name for dimension in DIMENSIONS)
+ANSWERED: Final = frozenset(dimension.name for dimension in DIMENSIONS)
 """What an answer may say about how it was served, at its top or in its usage."""
 
 
@@ -168,10 +169,16 @@ def possible(asked: Mapping[str, str], price: Price, provider: str) -> frozenset
     """
     if not asked and not price.values:
         return NO_CHOICES
+    return _possible(tuple(asked.items()), price, provider)
+
+
+@lru_cache(maxsize=4096)
+def _possible(asked: tuple[tuple[str, str], ...], price: Price, provider: str) -> frozenset[Choice]:
+    asked_for = dict(asked)
     return frozenset(
         (dimension.name, value)
         for dimension in DIMENSIONS
-        for value in dimension.possible(asked.get(dimension.name), price, provider)
+        for value in dimension.possible(asked_for.get(dimension.name), price, provider)
     )
 
 
@@ -197,6 +204,8 @@ def served(asked: Mapping[str, str], answered: Mapping[str, str], price: Price) 
 
 def unknown_of(answered: Mapping[str, str], price: Price) -> dict[str, str]:
     """What an answer says about how it was served of which nobody here knows the price, by dimension."""
+    if not answered:
+        return {}
     return {
         dimension.name: value
         for dimension in DIMENSIONS

@@ -115,6 +115,8 @@ def _sum(counts: Mapping[str, int]) -> int:
 
 def _too_large(counts: Mapping[str, int]) -> list[str]:
     """The parts that cannot all be in their whole."""
+    if counts.keys().isdisjoint(_PARTS):
+        return []
     sent, made = counts.get("input_tokens", 0), counts.get("output_tokens", 0)
     found = [
         unit for unit, end in _PARTS.items() if counts.get(unit, 0) > (sent if end == _ENDS[0] else made)

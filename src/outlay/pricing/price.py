@@ -68,6 +68,7 @@ class Price:
     _plain: tuple[tuple[int, int], ...] = field(repr=False)
     _reach: tuple[int, ...] = field(repr=False)
     _bounds: dict[tuple[int, frozenset[Choice], bool, CacheWrites], BoundRates] = field(repr=False)
+    _fees: dict[tuple[str, frozenset[Choice]], Fraction | None] = field(repr=False)
 
     def for_answers(self, answers: int) -> Price:
         """Give the price of a call of so many answers, each of which pays the fee of a request."""
@@ -130,12 +131,12 @@ class Price:
 
         None if it has no price. What the request chooses of `FEE_DIMENSIONS` goes before the dearest.
         """
-        asked = frozenset(choice for choice in choices if choice[0] in FEE_DIMENSIONS)
-        chosen = [table[usage_key].base for table in self._variant_tables(asked) if usage_key in table]
-        if chosen:
-            return max(chosen)
-        found = [table[usage_key].base for table in self._tables(choices) if usage_key in table]
-        return max(found, default=None)
+        key = (usage_key, choices)
+        if key not in self._fees:
+            if len(self._fees) > 256:
+                self._fees.clear()
+            self._fees[key] = self._dearest_fee(usage_key, choices)
+        return self._fees[key]
 
     @property
     def is_input_priced(self) -> bool:
@@ -150,6 +151,14 @@ class Price:
     def has_rate(self, usage_key: str) -> bool:
         """Whether this unit has a rate of its own."""
         return usage_key in self.rates
+
+    def _dearest_fee(self, usage_key: str, choices: frozenset[Choice]) -> Fraction | None:
+        asked = frozenset(choice for choice in choices if choice[0] in FEE_DIMENSIONS)
+        chosen = [table[usage_key].base for table in self._variant_tables(asked) if usage_key in table]
+        if chosen:
+            return max(chosen)
+        found = [table[usage_key].base for table in self._tables(choices) if usage_key in table]
+        return max(found, default=None)
 
     def _rounded(self, numerator: int) -> int:
         denominator = self._denominator
@@ -284,6 +293,7 @@ def compile_price(
         _plain=plain,
         _reach=tier_starts(chain([rates], dearer, *variants.values())),
         _bounds={},
+        _fees={},
     )
 
 

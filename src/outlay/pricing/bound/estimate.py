@@ -190,7 +190,11 @@ def estimate(
     return Estimate(
         input_tokens=input_tokens,
         input_nanos=fixed,
-        nanos_per_output_token=ceil(rates.output * multiplier + rates.input * reread),
+        nanos_per_output_token=(
+            ceil(rates.output * multiplier + rates.input * reread)
+            if reread
+            else times(rates.output, multiplier)
+        ),
         output_multiplier=multiplier,
         wanted_output_tokens=caps.wanted,
         least_output_tokens=caps.least,

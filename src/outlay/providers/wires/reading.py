@@ -153,8 +153,8 @@ class Reading:
         """Take over how the answer was served, as it says at its top or in its usage; the newest counts."""
         usage = document.get("usage")
         for place in (document, usage) if isinstance(usage, Mapping) else (document,):
-            for name in ANSWERED:
-                value = place.get(name)
+            for name in ANSWERED & place.keys():
+                value = place[name]
                 if value and isinstance(value, str) and value != self.served.get(name):
                     self.served[name] = value.strip().lower()
 

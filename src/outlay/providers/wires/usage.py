@@ -88,7 +88,7 @@ _WITHIN: Final[Mapping[str, Mapping[str, str]]] = {
 }
 _MAPPING: Final = (dict, Mapping)
 """A plain dict, as nearly all are, is known without a look at what else a mapping may be."""
-_HOLDERS: Final = ("x_groq", "message", "delta", "response", "item")
+_HOLDERS: Final = frozenset(("x_groq", "message", "delta", "response", "item"))
 """Where a usage may stand beside the top of an answer, a chunk or an event."""
 _SPENT: Final = ("output_", "web_searches")
 """What each choice of an answer adds to; the input is the same for all."""
@@ -126,8 +126,8 @@ class Tally:
     def add_all(self, body: Mapping[str, Any]) -> bool:
         """Take in the usage of an answer, a chunk or an event, wherever it stands; whether there was one."""
         is_found = self.add(body.get("usage"))
-        for name in _HOLDERS:
-            holder = body.get(name)
+        for name in _HOLDERS & body.keys():
+            holder = body[name]
             if holder and isinstance(holder, _MAPPING) and "usage" in holder:
                 is_found = self.add(holder["usage"]) or is_found
         choices = body.get("choices")
@@ -206,6 +206,8 @@ def _read_within(details: Mapping[str, Any], names: Mapping[str, str], claim: Cl
 
 def _add_lifetimes(claim: Claim, beside: Claim) -> None:
     """Cache writes are at least what their lifetimes add up to."""
+    if claim.keys().isdisjoint(_LIFETIMES.values()):
+        return
     told = [as_count(claim.get(unit)) for unit in _LIFETIMES.values()]
     parts = [count for count in told if is_count(count)]
     if parts:
@@ -217,7 +219,10 @@ def _add_own(
     usage: Mapping[str, Any], claim: Claim, beside: Claim, *, is_beside: bool, is_inside: bool
 ) -> None:
     """Read `input_tokens`, which may leave out the cached tokens; say so where only the total can tell."""
-    told, prompt = usage.get(_OWN), as_count(claim.get("input_tokens"))
+    told = usage.get(_OWN)
+    if told is None and not beside:
+        return
+    prompt = as_count(claim.get("input_tokens"))
     cached = sum(count for value in beside.values() if is_count(count := as_count(value)))
     if told is not None:
         own = as_count(told)
