@@ -40,6 +40,7 @@ NEUTRAL: list[dict[str, Any]] = [
     {"proxy_server_request": {"url": "x"}},
     {"_litellm_tpm_reserved_tokens": 3},
     {"litellm_params": {"num_retries": 0, "metadata": {"guardrails": []}}},
+    {"extra_headers": {}, "api_base": None, "headers": {}, "api_key": ""},
 ]
 ASKED: list[dict[str, Any]] = [
     {"litellm_params": {"num_retries": 3}},

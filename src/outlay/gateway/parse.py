@@ -22,7 +22,12 @@ from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import GatewayError
 from outlay.gateway.limits import read_body
 from outlay.pricing.bound.caps import Endpoint
-from outlay.pricing.request_fields import FORBIDDEN, LiteLLMFieldError, without_litellm_fields
+from outlay.pricing.request_fields import (
+    FORBIDDEN,
+    LiteLLMFieldError,
+    asks_for_nothing,
+    without_litellm_fields,
+)
 from outlay.providers.wires.anthropic import PASSED_HEADERS, passable
 
 MOST_TAGS: Final = 32
@@ -51,7 +56,7 @@ async def parse(exchange: Exchange) -> None:
     else:
         body = _read(exchange, raw, limits.max_depth)
     for name in FORBIDDEN:
-        if name in body:
+        if name in body and not asks_for_nothing(body.pop(name)):
             raise invalid(f"{name} cannot be set by callers: the operator configures it. Leave it out.", name)
     if not isinstance(body.get("model"), str) or not body["model"]:
         raise invalid('model must be the name of a model, such as "gpt-4o".', "model")

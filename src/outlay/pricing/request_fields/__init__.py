@@ -12,6 +12,7 @@ from outlay.pricing.request_fields.check import (
     unproven_reason,
 )
 from outlay.pricing.request_fields.litellm import FORBIDDEN, LiteLLMFieldError, without_litellm_fields
+from outlay.pricing.request_fields.rules import asks_for_nothing
 
 __all__ = [
     "FORBIDDEN",
@@ -19,6 +20,7 @@ __all__ = [
     "FieldFindings",
     "FieldNameError",
     "LiteLLMFieldError",
+    "asks_for_nothing",
     "check_allowed",
     "check_fields",
     "table_of",
