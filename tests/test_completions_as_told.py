@@ -14,6 +14,8 @@ from outlay.errors import InvalidValueError, ProviderError
 from outlay.providers.catalogue import PROVIDERS
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["front_doors"]
 
 HELLO = [{"role": "user", "content": "Name three rivers in Europe, please."}]

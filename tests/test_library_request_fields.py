@@ -11,6 +11,8 @@ import outlay
 from outlay import BudgetManager, CostUnboundedError, InvalidValueError
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["front_doors"]
 
 

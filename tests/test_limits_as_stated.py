@@ -11,6 +11,8 @@ import outlay
 from outlay import BudgetExceededError, BudgetManager, InvalidValueError
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["front_doors"]
 
 TINY: list[Any] = [5e-10, 1e-10, "1e-400", "１"]

@@ -14,6 +14,8 @@ from outlay.domain.commands import Amount, PutBudget, Record, Reserve
 from outlay.domain.windows import Window
 from outlay.testing.clock import FakeClock
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 USD = 10**9
 
 

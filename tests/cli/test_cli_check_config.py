@@ -7,6 +7,8 @@ import json
 import pytest
 from command_line import CommandLine
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 CONFIG = """
 model_list:
   - model_name: gpt-4o

@@ -9,6 +9,8 @@ import sys
 import pytest
 from command_line import CommandLine
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 
 @pytest.mark.parametrize("amount", ["-5", "-0.5", "-.5", "-$5", "-5e3", "-1,000"])
 @pytest.mark.parametrize("unit", ["usd", "tokens"])

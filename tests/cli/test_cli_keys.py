@@ -14,6 +14,8 @@ from outlay.gateway.config import PROJECT
 from outlay.gateway.directory import find_account
 from outlay.gateway.keys import make_key
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 
 def account(outlay: CommandLine, token: str) -> Account:
     with outlay.ledger() as ledger, ledger.read() as reader:

@@ -7,6 +7,8 @@ import json
 import pytest
 from command_line import CommandLine
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 STATE: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("budget", "set", "user:ada"), ("total",)),
     (("key", "create", "--max-budget"), ()),

@@ -10,6 +10,8 @@ from command_line import CommandLine
 from outlay import __version__
 from outlay.domain.commands import Record
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 OURS = (
     '{"version": "7", "models": {"ollama/mine": {"input_mtok": 1, "output_mtok": 2, "cache_read_mtok": 0.1, '
     '"context_window": 32000}, "ollama/long": {"input_cost_per_token": 1e-6, "output_cost_per_token": 3e-6, '

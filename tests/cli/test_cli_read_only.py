@@ -18,6 +18,8 @@ from outlay.domain.commands import PutBudget
 from outlay.domain.windows import Window
 from outlay.stores.sqlite import opening
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 READING = [
     ("balance",),
     ("entries",),

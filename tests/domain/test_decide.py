@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,8 @@ from outlay.domain.commands import Amount, Reserve
 from outlay.domain.decide import NO_AMOUNTS, Decision, decide_reserve
 from outlay.domain.outcomes import Refusal, Reserved
 from outlay.domain.windows import Window
+
+pytestmark = pytest.mark.once("rules that are the same on every Python")
 
 PROOF = settings(derandomize=True, deadline=None, max_examples=300)
 NOW = 1000

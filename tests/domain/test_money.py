@@ -23,6 +23,8 @@ from outlay.domain.money import (
 )
 from outlay.errors import InvalidAmountError
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 PROOF = settings(derandomize=True, deadline=None, max_examples=300)
 NANOS = st.integers(0, MAX_NANOS)
 

@@ -13,6 +13,8 @@ from outlay.domain.budgets import Budget, Period, running_period
 from outlay.domain.windows import HOUR, NEVER, SECOND, Interval, Window, find_zone, to_datetime, to_micros
 from outlay.errors import InvalidValueError
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 PROOF = settings(derandomize=True, deadline=None, max_examples=300)
 DAY = 24 * HOUR
 RULES = (

@@ -12,6 +12,8 @@ from gateways import HELLO, Gateway, run_gateway
 
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["front_doors"]
 
 REAL_NANOS = 75_800_000

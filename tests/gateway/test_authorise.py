@@ -23,6 +23,8 @@ from outlay.gateway.principal import Role
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "management.md"

@@ -18,6 +18,8 @@ from outlay.gateway.config_file import load_config
 from outlay.routing.configured import Alias, ConfiguredRoutes, Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 PRICE = {"input_cost_per_token": 2.5e-6, "output_cost_per_token": 1e-5}

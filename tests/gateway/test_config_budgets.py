@@ -11,6 +11,8 @@ from outlay.domain.windows import HOUR, SECOND
 from outlay.gateway.config import PROJECT
 from outlay.gateway.config_file import ConfigError, load_config
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 ENVIRON = {"OPENAI_API_KEY": "sk-test"}
 
 

@@ -12,6 +12,8 @@ from outlay.errors import InvalidValueError
 from outlay.gateway.config_file import load_config
 from outlay.settings import Settings
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 CANARY = "the-password-of-it"
 
 

@@ -10,6 +10,8 @@ from outlay.domain.windows import HOUR, Window, to_datetime, to_micros
 from outlay.errors import InvalidValueError
 from outlay.gateway.durations import litellm_window
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NOW = to_micros(datetime(2026, 1, 30, 22, 50, 30, tzinfo=UTC))
 
 

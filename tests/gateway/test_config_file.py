@@ -16,6 +16,8 @@ from outlay.gateway.config_file import ConfigError, load_config
 from outlay.providers.transport import Timeouts
 from outlay.routing.configured import ConfiguredRoutes
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 ENVIRON = {
     "OPENAI_API_KEY": "sk-openai-key-of-the-test",
     "ANTHROPIC_API_KEY": "sk-ant-key-of-the-test",

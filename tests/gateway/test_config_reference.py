@@ -13,6 +13,8 @@ from outlay.gateway.config import Limits
 from outlay.gateway.config_file import load_config
 from outlay.providers.transport import Timeouts
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
 _READERS = re.compile(r"take\w*|section|sections|_required")

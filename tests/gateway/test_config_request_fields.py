@@ -12,6 +12,8 @@ from gateways import CREDENTIAL
 from outlay.cli.check_config import _print_request_fields
 from outlay.gateway.config_file import ConfigError, load_config
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 
 def load(folder: Path, outlay: dict[str, Any], info: dict[str, Any] | None = None) -> Any:
     model = {

@@ -9,6 +9,8 @@ import pytest
 from outlay.gateway.config_file import ConfigError, load_config
 from outlay.gateway.config_yaml import MAX_BYTES
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 MODEL = "{{model_name: {0}, litellm_params: {{model: gpt-4o}}}}"
 ENVIRON = {"OPENAI_API_KEY": "sk-test"}
 

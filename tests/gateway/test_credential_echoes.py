@@ -17,6 +17,8 @@ from raw_provider import SSE_HEAD, RawProvider, raw_provider
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 KEY = "AIza/Echo+0f1e2d3c4b5a69788796a5b4c3d2e1f0=="
 USAGE = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
 SHORT = "expect"

@@ -17,6 +17,8 @@ from outlay.domain.commands import PutAccount, PutBudget
 from outlay.gateway.config import PROJECT
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 SMALL = 0.00031337

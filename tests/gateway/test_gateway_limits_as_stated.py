@@ -16,6 +16,8 @@ from outlay.gateway.config import PROJECT
 from outlay.gateway.config_file import ConfigError, load_config
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 ENVIRON = {"OPENAI_API_KEY": "sk-test", "LIMIT": "0.0000000019", "TINY": "5e-10", "WIDE": "１"}
 STATED = [
     ("0.0000000019", 1),

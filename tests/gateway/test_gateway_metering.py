@@ -22,6 +22,8 @@ from outlay.routing.configured import Row
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 STREAM: dict[str, Any] = {"model": "demo", "messages": HELLO, "max_tokens": 5, "stream": True}

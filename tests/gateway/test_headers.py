@@ -10,6 +10,8 @@ from gateways import CREDENTIAL, HELLO, Gateway, run_gateway, usd_budget
 
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 

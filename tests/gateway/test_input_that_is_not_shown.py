@@ -12,6 +12,8 @@ from gateways import CREDENTIAL, HELLO, Gateway, run_gateway, usd_budget
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 PRICE = {"input_cost_per_token": 3e-6, "output_cost_per_token": 1.5e-5}
 WINDOW_NANOS = 400_000 * 1_250
 

@@ -12,6 +12,8 @@ from request_bodies import BODIES, CLAUDE, error_of, post
 
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NEUTRAL: list[dict[str, Any]] = [
     {"num_retries": 0},
     {"max_retries": 0},

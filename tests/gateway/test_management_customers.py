@@ -6,6 +6,8 @@ import pytest
 from gateways import Gateway
 from management import done, refused, shown
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 

@@ -7,6 +7,8 @@ import pytest
 from gateways import Gateway
 from management import hashed, message_of, shown
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 

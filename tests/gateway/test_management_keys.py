@@ -14,6 +14,8 @@ from management import done, hashed, info_of, refused
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 

@@ -12,6 +12,8 @@ from management import done, info_of, refused, shown
 from outlay.ledger.audit import audit
 from outlay.testing.clock import FakeClock
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 ADA = {"user_id": "ada"}

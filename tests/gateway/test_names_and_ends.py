@@ -13,6 +13,8 @@ from management import done, hashed, refused, shown
 from outlay.domain.commands import PutBudget
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 LOOKS_LIKE_WEB = [

@@ -17,6 +17,8 @@ from outlay.providers.catalogue import PROVIDERS
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 HELLO: list[Any] = [{"role": "user", "content": "river " * 1_200}]
 """No fewer than the 1,000 tokens that each answer says went in."""
 OWN = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}

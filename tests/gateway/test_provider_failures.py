@@ -15,6 +15,8 @@ from raw_provider import RawProvider, raw_provider
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 TENANT = "tenant-7f3a"
 
 

@@ -15,6 +15,8 @@ from outlay.gateway.config import Limits
 from outlay.providers.transport import Timeouts
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 LOCK = """

@@ -16,6 +16,8 @@ from outlay.domain.budgets import MODES
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["front_doors"]
 
 UNBOUNDED: list[tuple[str, dict[str, Any]]] = [

@@ -15,6 +15,8 @@ from outlay.gateway.config import PROJECT
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 CLAUDE: Any = "claude-sonnet-4-6"

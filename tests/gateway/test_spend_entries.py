@@ -15,6 +15,8 @@ from outlay.gateway.records import key_account
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import Behaviour, FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 pytest_plugins = ["gateway_fixtures"]
 
 

@@ -19,6 +19,8 @@ from outlay.providers.catalogue import PROVIDERS
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 OURS = 15 * 2_500 + 5 * 10_000
 """Nanos: our own price of the usage that the provider tells."""
 PRICE = {"input_cost_per_token": 2.5e-6, "output_cost_per_token": 1e-5}

@@ -17,6 +17,8 @@ from outlay.pricing.usage import Usage
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NOW = 1_793_500_000_000_000
 BOOK = PriceBook()
 OWN = {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}

@@ -13,6 +13,8 @@ from gateways import CREDENTIAL, HELLO, Gateway, run_gateway
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 IN, OUT, READ, WRITE = 3_000, 15_000, 300, 3_750
 PRICE = {
     "input_cost_per_token": 3e-6,

@@ -14,6 +14,8 @@ from raw_provider import SSE_HEAD, RawProvider, raw_provider
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 LONG: list[Any] = [{"role": "user", "content": "river " * 1_200}]
 PRICE = {"input_cost_per_token": 3e-6, "output_cost_per_token": 1.5e-5}
 FREE = {"input_cost_per_token": 0, "output_cost_per_token": 0}

@@ -14,6 +14,8 @@ from raw_provider import SSE_HEAD, RawProvider, raw_provider
 from outlay.routing.configured import Row
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 LONG: list[Any] = [{"role": "user", "content": "river " * 1_200}]
 CLAUDE = "claude-sonnet-4-6"
 USAGE = {"input_tokens": 1_200, "output_tokens": 10}

@@ -14,6 +14,8 @@ from outlay.domain.commands import PutBudget
 from outlay.testing.clock import FakeClock
 from outlay.testing.provider import FakeProvider
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NOON = "2026-01-05T12:00:00+00:00"
 
 

@@ -65,8 +65,8 @@ def only_the_first_budget_is_asked(patch: pytest.MonkeyPatch) -> None:
     original = decide._lines
 
     def lines(*arguments: Any) -> Any:
-        found, refusal = original(*arguments)
-        return found[:1], refusal
+        found, watching, refusal = original(*arguments)
+        return found[:1], watching, refusal
 
     patch.setattr(decide, "_lines", lines)
 

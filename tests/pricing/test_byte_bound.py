@@ -16,6 +16,8 @@ from outlay.pricing.bound.byte_bound import Form, byte_bound
 from outlay.pricing.bound.caps import Endpoint
 from outlay.pricing.bound.estimate import estimate
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 LIGATURE = "\ufdfa"
 """3 bytes; 18 letters in NFKC, and 15 tokens in Anthropic's published tokenizer."""
 BOOK = PriceBook({"local/*": {"input_mtok": 1, "output_mtok": 2}})

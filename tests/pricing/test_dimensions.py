@@ -15,6 +15,8 @@ from outlay.pricing.served import served_price
 from outlay.pricing.units import lattice
 from outlay.pricing.usage import Usage
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NOW = 1_793_500_000_000_000
 BOOK = PriceBook()
 HELLO = [{"role": "user", "content": "Hello"}]

@@ -19,6 +19,8 @@ from outlay.pricing.price import Price
 from outlay.pricing.tokens import count_ordinary, vocabulary
 from outlay.pricing.usage import Usage
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 BOOK = PriceBook({"local/*": {"input_mtok": 1, "output_mtok": 2}})
 NOW = int(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1_000_000)
 HELLO = [{"role": "user", "content": "Hello"}]

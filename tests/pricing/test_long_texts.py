@@ -12,6 +12,8 @@ import pytest
 from outlay.pricing import tokens
 from outlay.pricing.tokens import count_ordinary, tokenizer
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NAMES = sorted({name for _, name, _ in tokens._VOCABULARIES})
 PIECES = [
     "river ",

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from outlay.pricing.metering import meter
 from outlay.pricing.usage import Usage
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 COUNTED = Usage.of(100, 50)
 
 

@@ -27,6 +27,8 @@ from outlay.pricing.rates import Rate
 from outlay.pricing.units import lattice
 from outlay.pricing.usage import Usage
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 AT = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 KEYS = sorted(set(lattice().units) - {"requests"})

@@ -20,6 +20,8 @@ from outlay.pricing.overrides import is_price_field
 from outlay.pricing.usage import Usage
 from outlay.providers.target import split_model
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NOW = int(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1_000_000)
 OWN = {"input_cost_per_token": 0.000001, "output_cost_per_token": "2e-6"}
 MILLION = Usage.of(1_000_000, 1_000_000)

@@ -28,6 +28,8 @@ from outlay.pricing.request_fields import (
 from outlay.pricing.request_fields.betas import BETAS
 from outlay.pricing.request_fields.rules import Fields, Refused, asks_for_nothing
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 HELLO: list[Any] = [{"role": "user", "content": "Hello"}]
 PARAMETERS: dict[str, list[Any]] = {
     "chat": [

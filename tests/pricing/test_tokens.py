@@ -12,6 +12,8 @@ from outlay.pricing.book import PriceBook
 from outlay.pricing.text import cost_of_prompt, cost_of_text
 from outlay.pricing.tokens import Count, Vocabulary, count_messages, count_text, vocabulary
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 NOW = int(datetime(2026, 11, 1, 12, tzinfo=UTC).timestamp() * 1_000_000)
 
 

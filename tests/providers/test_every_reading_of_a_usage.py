@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from outlay.stores.memory import MemoryStore
 from outlay.testing.clock import FakeClock
 from outlay.testing.conformance.base import ANN, a_budget, a_reserve, a_settle
 from outlay.testing.inline import InlineLedger
+
+pytestmark = pytest.mark.once("rules that are the same on every Python")
 
 BOOK = PriceBook()
 AT = 1_790_000_000_000_000

@@ -16,6 +16,8 @@ from outlay.providers.redaction import LEAST_SECRET, redact, without_credential
 from outlay.providers.request import Request
 from outlay.providers.transport import Transport
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 KEY = "sk-very-secret-0123456789"
 SAID = {
     "no HTTP": b"HTTP/9 " + KEY.encode() + b"\r\n\r\n",

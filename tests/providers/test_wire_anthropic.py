@@ -12,6 +12,8 @@ from outlay.providers.target import resolve
 from outlay.providers.wires import Reading
 from outlay.providers.wires.anthropic import VERSION, StreamReader, build, read
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 START = {
     "type": "message_start",
     "message": {

@@ -17,6 +17,8 @@ from outlay.providers.wires import Reading, wire_of
 from outlay.providers.wires.openai import build, read
 from outlay.providers.wires.openai_stream import StreamReader
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 CHAT = {
     "id": "chatcmpl-1",
     "object": "chat.completion",

@@ -11,6 +11,8 @@ from outlay.errors import InvalidValueError
 from outlay.routing.configured import Alias, ConfiguredRoutes, Row
 from outlay.routing.deployments import Deployment, ModelGroup, choose
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 KEYS = {"OPENAI_API_KEY": "sk-openai", "ANTHROPIC_API_KEY": "sk-ant"}
 
 

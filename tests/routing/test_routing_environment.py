@@ -9,6 +9,8 @@ from outlay.routing.deployments import ModelGroup
 from outlay.routing.environment import MAX_CACHED, EnvironmentRoutes
 from outlay.routing.listed import chat_models, spelled
 
+pytestmark = pytest.mark.once("rules that are the same on every Python")
+
 KEYS = {"OPENAI_API_KEY": "sk-openai-of-the-test", "GROQ_API_KEY": "gsk-of-the-test"}
 
 

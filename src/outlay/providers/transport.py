@@ -170,7 +170,8 @@ class Incoming:
             chunk = await self._opened.content.readany()
             self._waits_until = None
         except _broken() as error:
-            raise self._failure(error) from error
+            # aiohttp keeps its error, whose traceback would keep the whole request with it
+            raise self._failure(error) from error.with_traceback(None)
         if not chunk:
             self._is_over = True
             return chunk
