@@ -116,6 +116,7 @@ DIMENSIONS: Final = (
 
 ANSWERED: Final = frozenset(dimension.name for dimension in DIMENSIONS)
 """What an answer may say about how it was served, at its top or in its usage."""
+_ASKED_IN: Final = frozenset(dimension.path[0] for dimension in DIMENSIONS)
 
 
 def asked_of(body: Mapping[str, Any]) -> dict[str, str]:
@@ -125,6 +126,8 @@ def asked_of(body: Mapping[str, Any]) -> dict[str, str]:
         InvalidValueError: a field that says it is no text.
     """
     asked: dict[str, str] = {}
+    if _ASKED_IN.isdisjoint(body):
+        return asked
     for dimension in DIMENSIONS:
         value: Any = body.get(dimension.path[0])
         if value is None:

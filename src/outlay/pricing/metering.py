@@ -26,6 +26,8 @@ Source = Literal["provider", "counted", "presumed"]
 
 ABSURD: Final = 10**9
 """No call uses more of anything."""
+_ENDS: Final = ("input_tokens", "output_tokens")
+_PLAIN: Final = frozenset((*_ENDS, TOTAL))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +66,20 @@ def meter(
         is_doubtful: whether the claim cannot be the last word on the output.
     """
     claim = claimed if isinstance(claimed, Mapping) else None
-    valid, is_sound = _valid_counts(claim or {}, min(most_tokens, ABSURD))
-    figures = read_figures(
-        valid,
-        most_total=most_total,
-        has_output_rate=price is None or price.is_output_priced,
-        is_cache_beside=bool(claim and claim.get(CACHE_BESIDE)),
-        is_reasoning_beside=is_reasoning_beside,
-    )
-    valid = _dearest(figures.readings, price)
-    is_sound = is_sound and not figures.is_contradictory and _is_whole(valid)
+    limit = min(most_tokens, ABSURD)
+    if claim is not None and _is_plain(claim, limit):
+        valid, is_sound = {end: claim[end] for end in _ENDS}, True
+    else:
+        valid, is_sound = _valid_counts(claim or {}, limit)
+        figures = read_figures(
+            valid,
+            most_total=most_total,
+            has_output_rate=price is None or price.is_output_priced,
+            is_cache_beside=bool(claim and claim.get(CACHE_BESIDE)),
+            is_reasoning_beside=is_reasoning_beside,
+        )
+        valid = _dearest(figures.readings, price)
+        is_sound = is_sound and not figures.is_contradictory and _is_whole(valid)
     ends = {"input_tokens": counted.input_tokens, "output_tokens": counted.output_tokens} if counted else {}
     if counted is None and not valid.get("input_tokens"):
         is_sound = False  # every prompt has a token
@@ -90,6 +96,16 @@ def meter(
     whole = {key: max(valid.get(key, 0), count) for key, count in counted.counts.items()}
     is_claimed = all(valid.get(key, -1) >= count for key, count in ends.items())
     return Metered(_raised({**valid, **whole}), "provider" if is_claimed else "counted", True, claim)
+
+
+def _is_plain(claim: Claim, limit: int) -> bool:
+    """Whether a claim is input, output and their exact total, which can be read in one way only."""
+    if len(claim) != len(_PLAIN) or claim.keys() != _PLAIN:
+        return False
+    sent, made, total = claim["input_tokens"], claim["output_tokens"], claim[TOTAL]
+    if type(sent) is not int or type(made) is not int:
+        return False
+    return 0 < sent <= limit and 0 < made <= limit and total == sent + made
 
 
 def valid_counts(claim: Claim) -> dict[str, int]:
@@ -150,7 +166,7 @@ def _is_whole(counts: Mapping[str, int]) -> bool:
     """Whether each total is no less than its parts."""
     used = {key: count for key, count in counts.items() if count}
     units = lattice()
-    return all(units.raised(key, used) == used.get(key, 0) for key in ("input_tokens", "output_tokens"))
+    return all(units.raised(key, used) == used.get(key, 0) for key in _ENDS)
 
 
 def _whole(value: object) -> int | None:

@@ -58,6 +58,8 @@ def served_price(
             for choices in served(asked, answered, price)
         ]
         price = max(prices, key=lambda each: each.cost(_SAMPLE)) if len(prices) > 1 else prices[0]
+    if not price.per_request_nanos:
+        return price
     return price.for_answers(_answers(body) if body else answers)
 
 
