@@ -65,6 +65,10 @@ async def send_stream(exchange: Exchange) -> None:
             await answer.start_stream(exchange, call.headers)
             async for piece in call:
                 if call.reading.is_final:
+                    before = piece.events[:-1]
+                    if before:  # what comes with the end mark keeps nobody waiting
+                        await answer.pass_on(exchange, piece._replace(events=before), call.reading)
+                        piece = piece._replace(events=piece.events[-1:])  # noqa: PLW2901 # the mark alone
                     answer.hold_back(exchange, piece, call.reading)
                     await _read_on(exchange, call)
                 else:
