@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from outlay.answers import Answer, completion_key
-from outlay.charging import Charge, charge_of, is_no_answer, is_told, is_uncalled_for, put_cap, storable
+from outlay.charging import (
+    Charge,
+    charge_of,
+    is_no_answer,
+    is_told,
+    is_uncalled_for,
+    put_cap,
+    put_standard_tier,
+    storable,
+)
 from outlay.domain.money import usd_float
 from outlay.errors import (
     CostUnboundedError,
@@ -30,7 +39,7 @@ from outlay.pricing.book import PriceBook
 from outlay.pricing.bound.caps import Endpoint
 from outlay.pricing.bound.estimate import Estimate, Method, estimate
 from outlay.pricing.bound.hosted import DEFAULT_MAX_TOOL_CALLS, put_tool_calls
-from outlay.pricing.dimensions import asked_of, is_dearer
+from outlay.pricing.dimensions import asked_of
 from outlay.pricing.price import Price
 from outlay.pricing.request_fields import check_fields, unproven_reason
 from outlay.providers.call import StreamedCall, ask
@@ -166,13 +175,7 @@ class Call:
     async def _reserve(self, body: dict[str, Any], price: Price) -> None:
         plan, target, reason, unproven = self._plan, self._plan.target, None, None
         asked = {**target.asked, **asked_of(body)}
-        is_standard_tier_put = (
-            "service_tier" not in asked
-            and target.takes_standard_tier(plan.endpoint)
-            and is_dearer(price, "service_tier")
-        )
-        if is_standard_tier_put:
-            asked["service_tier"] = "default"
+        is_standard_tier_put = put_standard_tier(asked, target, plan.endpoint, price)
         try:
             self._estimate = estimate(
                 body,

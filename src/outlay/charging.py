@@ -11,7 +11,7 @@ from outlay.errors import InvalidValueError, PriceUnknownError, ProviderNonsense
 from outlay.pricing.book import PriceBook
 from outlay.pricing.bound.caps import CAP_FIELDS, Endpoint
 from outlay.pricing.bound.estimate import Estimate
-from outlay.pricing.dimensions import unknown_of
+from outlay.pricing.dimensions import is_dearer, unknown_of
 from outlay.pricing.limits import widest
 from outlay.pricing.metering import ABSURD, Claim, Metered, Source, meter, valid_counts
 from outlay.pricing.price import Price
@@ -293,6 +293,18 @@ def put_cap(body: dict[str, Any], cap: int | None, endpoint: Endpoint, field: st
         for name in declared:
             del body[name]
         body[field] = cap
+
+
+def put_standard_tier(asked: dict[str, str], target: Target, endpoint: Endpoint, price: Price) -> bool:
+    """Ask for the standard tier where nobody asked for one and a project's setting may be dearer.
+
+    Gives whether it was put into `asked`; the request must then say so too.
+    """
+    is_open = "service_tier" not in asked and target.takes_standard_tier(endpoint)
+    if not (is_open and is_dearer(price, "service_tier")):
+        return False
+    asked["service_tier"] = "default"
+    return True
 
 
 def is_uncalled_for(chunk: Mapping[str, Any], body: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+from outlay.charging import put_standard_tier
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import field_of
@@ -13,7 +14,7 @@ from outlay.gateway.parse import invalid
 from outlay.pricing.book import price_from_fields
 from outlay.pricing.bound.estimate import Estimate
 from outlay.pricing.bound.estimate import estimate as bound_of
-from outlay.pricing.dimensions import asked_of, folded, is_dearer
+from outlay.pricing.dimensions import asked_of, folded
 from outlay.pricing.price import Price
 from outlay.pricing.request_fields import FieldNameError, unproven_reason
 
@@ -92,13 +93,7 @@ def _asked(exchange: Exchange, price: Price) -> dict[str, str]:
     """
     target = exchange.upstream.target
     asked = {**target.asked, **folded(exchange.upstream.settings), **asked_of(exchange.body)}
-    exchange.is_standard_tier_put = (
-        "service_tier" not in asked
-        and target.takes_standard_tier(exchange.endpoint)
-        and is_dearer(price, "service_tier")
-    )
-    if exchange.is_standard_tier_put:
-        asked["service_tier"] = "default"
+    exchange.is_standard_tier_put = put_standard_tier(asked, target, exchange.endpoint, price)
     return asked
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from typing import Any, Final
 
@@ -172,16 +171,11 @@ def possible(asked: Mapping[str, str], price: Price, provider: str) -> frozenset
     """
     if not asked and not price.values:
         return NO_CHOICES
-    return _possible(tuple(asked.items()), price, provider)
-
-
-@lru_cache(maxsize=4096)
-def _possible(asked: tuple[tuple[str, str], ...], price: Price, provider: str) -> frozenset[Choice]:
-    asked_for = dict(asked)
     return frozenset(
         (dimension.name, value)
         for dimension in DIMENSIONS
-        for value in dimension.possible(asked_for.get(dimension.name), price, provider)
+        if dimension.name in asked or dimension.name in price.values
+        for value in dimension.possible(asked.get(dimension.name), price, provider)
     )
 
 
