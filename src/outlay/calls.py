@@ -31,7 +31,6 @@ from outlay.errors import (
     InvalidValueError,
     OutlayError,
     PriceUnknownError,
-    ProviderConnectionError,
     ProviderError,
 )
 from outlay.guards import SPARE_SECONDS, Guard, Held, Want
@@ -227,12 +226,7 @@ class Call:
     async def _end(self, reading: Reading, key: str | None) -> None:
         """Settle what came to its end; where it does not say what it used, the hold is presumed at once."""
         name = self._plan.target.provider.name
-        failure: ProviderError | None = reading.failure(name)
-        if failure is None and not reading.is_complete:
-            failure = ProviderConnectionError(
-                f"{name} ended its stream without an end mark. It may have been billed.",
-                is_unknown_outcome=True,
-            )
+        failure = reading.end_failure(name)
         await self._settle(reading, key)
         if failure is not None:
             raise failure

@@ -14,7 +14,7 @@ from outlay.gateway.parse import invalid
 from outlay.pricing.book import price_from_fields
 from outlay.pricing.bound.estimate import Estimate
 from outlay.pricing.bound.estimate import estimate as bound_of
-from outlay.pricing.dimensions import asked_of, folded
+from outlay.pricing.dimensions import asked_of
 from outlay.pricing.price import Price
 from outlay.pricing.request_fields import FieldNameError, unproven_reason
 
@@ -92,7 +92,7 @@ def _asked(exchange: Exchange, price: Price) -> dict[str, str]:
     A deployment's region is a fact wherever the request goes.
     """
     target = exchange.upstream.target
-    asked = {**target.asked, **folded(exchange.upstream.settings), **asked_of(exchange.body)}
+    asked = {**exchange.upstream.asked, **asked_of(exchange.body)}
     exchange.is_standard_tier_put = put_standard_tier(asked, target, exchange.endpoint, price)
     return asked
 

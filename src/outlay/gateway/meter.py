@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from outlay.charging import charge_of
 from outlay.gateway.exchange import Exchange
-from outlay.pricing.dimensions import folded
 from outlay.providers.wires import Reading
 
 
@@ -24,5 +23,5 @@ def meter(exchange: Exchange, reading: Reading | None = None) -> None:
         own=deployment.own_price or None,
         price=exchange.price,
         priced_as=deployment.priced_as,
-        asked={**deployment.target.asked, **folded(deployment.settings)},
+        asked=deployment.asked,
     )

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final
 
 from outlay.charging import is_no_answer, is_told
-from outlay.errors import InvalidValueError, LedgerUnavailableError, ProviderConnectionError, ProviderError
+from outlay.errors import InvalidValueError, LedgerUnavailableError, ProviderError
 from outlay.gateway import answer
 from outlay.gateway.exchange import Exchange
 from outlay.gateway.failures import failure_of
@@ -79,7 +79,8 @@ async def send_stream(exchange: Exchange) -> None:
             await _arrived(exchange, error, is_over=is_no_answer(error))
             raise
     exchange.reading = call.reading
-    await _arrived(exchange, _failure(exchange), is_over=True)
+    name = exchange.upstream.target.provider.name
+    await _arrived(exchange, call.reading.end_failure(name), is_over=True)
 
 
 async def _read_on(exchange: Exchange, call: StreamedCall) -> None:
@@ -95,19 +96,6 @@ async def _read_on(exchange: Exchange, call: StreamedCall) -> None:
         await answer.let_go(exchange)
         async for piece in call:
             await answer.pass_on(exchange, piece, call.reading)
-
-
-def _failure(exchange: Exchange) -> ProviderError | None:
-    """What went wrong in a stream that came to its end: an error event, or an end too soon."""
-    reading, name = exchange.reading, exchange.upstream.target.provider.name
-    assert reading is not None  # noqa: S101 # just set
-    failure: ProviderError | None = reading.failure(name)
-    if failure is None and not reading.is_complete:
-        failure = ProviderConnectionError(
-            f"{name} ended its stream without an end mark. It may have been billed.",
-            is_unknown_outcome=True,
-        )
-    return failure
 
 
 async def _leave(exchange: Exchange) -> None:

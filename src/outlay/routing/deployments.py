@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
+from outlay.pricing.dimensions import folded
 from outlay.providers.target import Target, split_model
 from outlay.providers.transport import Timeouts
 from outlay.routing.served import Served
@@ -32,6 +33,11 @@ class Deployment:
     base_model: str = ""
     allowed_request_fields: frozenset[str] = frozenset()
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What its address and its settings ask for, by dimension of a price."""
+        return {**self.target.asked, **folded(self.settings)}
 
     @property
     def priced_as(self) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from outlay.errors import ProviderFailedError
+from outlay.errors import ProviderConnectionError, ProviderError, ProviderFailedError
 from outlay.pricing.dimensions import ANSWERED
 from outlay.pricing.figures import is_count
 from outlay.providers.wires.usage import Claim, Tally, with_uses
@@ -165,4 +165,13 @@ class Reading:
         said = str(self.error.get("message") or self.error)[:500]
         return ProviderFailedError(
             f"{provider} broke off its answer: {said}", body=said, is_unknown_outcome=True
+        )
+
+    def end_failure(self, provider: str) -> ProviderError | None:
+        """The error of an answer that is over: one sent inside it, or an end that came too soon."""
+        if self.error is not None or self.is_complete:
+            return self.failure(provider)
+        return ProviderConnectionError(
+            f"{provider} ended its stream without an end mark. It may have been billed.",
+            is_unknown_outcome=True,
         )
