@@ -75,13 +75,14 @@ __all__ = [
 
 
 class OutlayError(Exception):
-    """The root of the tree."""
+    """The root of the tree. `field` names the field that the error is about, where there is one."""
 
     code: ClassVar[str] = "outlay_error"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.field = field
 
     def __str__(self) -> str:
         return self.message
@@ -143,19 +144,11 @@ class PriceUnknownError(OutlayError):
 
     code = "price_unknown"
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
-
 
 class CostUnboundedError(OutlayError):
     """A hard budget applies and no upper bound of the cost can be given; `field` is what has none."""
 
     code = "cost_unbounded"
-
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
 
     @classmethod
     def of(cls, field: str, why: str) -> Self:

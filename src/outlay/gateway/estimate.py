@@ -9,14 +9,14 @@ from typing import Final
 from outlay.charging import put_standard_tier
 from outlay.errors import CostUnboundedError, InvalidValueError, PriceUnknownError
 from outlay.gateway.exchange import Exchange
-from outlay.gateway.failures import field_of
+from outlay.gateway.failures import param_of
 from outlay.gateway.parse import invalid
 from outlay.pricing.book import price_from_fields
 from outlay.pricing.bound.estimate import Estimate
 from outlay.pricing.bound.estimate import estimate as bound_of
 from outlay.pricing.dimensions import asked_of
 from outlay.pricing.price import Price
-from outlay.pricing.request_fields import FieldNameError, unproven_reason
+from outlay.pricing.request_fields import unproven_reason
 
 LONG_BYTES: Final = 100_000
 """A longer body is measured on a thread, so that others need not wait."""
@@ -50,10 +50,8 @@ async def _measure(exchange: Exchange, price: Price, counted_input_tokens: int |
             exchange.bound = _bound(exchange, price, counted_input_tokens)
     except CostUnboundedError as error:
         exchange.unbounded_reason, exchange.unbounded_field = error.message, error.field
-    except FieldNameError as error:
-        raise invalid(error.message, error.field) from error
     except InvalidValueError as error:
-        raise invalid(error.message, field_of(error.message)) from error
+        raise invalid(error.message, param_of(error)) from error
     unknown = () if exchange.bound is None else exchange.bound.unknown_fields
     if unknown and exchange.services.config.unknown_request_fields == "refuse":
         exchange.unproven_reason, exchange.unbounded_field = unproven_reason(unknown), unknown[0]

@@ -33,7 +33,6 @@ from outlay.errors import (
     StoreError,
     UnknownUserError,
 )
-from outlay.pricing.request_fields import FieldNameError
 from outlay.providers.body import decode_object
 from outlay.routing.deployments import Deployment
 
@@ -94,9 +93,14 @@ def failure_of(error: OutlayError, *, deployment: Deployment | None = None) -> F
     return internal_failure()
 
 
-def field_of(message: str) -> str | None:
-    """The field that a message about a wrong value begins with, as they do: `max_budget must be …`."""
-    found = _FIELD.match(message)
+def param_of(error: OutlayError) -> str | None:
+    """The field that an error is about: the one it carries, or the one that its message begins with.
+
+    Messages about wrong values begin with it: `max_budget must be …`.
+    """
+    if error.field is not None:
+        return error.field
+    found = _FIELD.match(error.message)
     return None if found is None else found[1]
 
 
@@ -177,14 +181,8 @@ _ANSWERS: Final[tuple[tuple[tuple[type[OutlayError], ...], Callable[[OutlayError
     ((LedgerBusyError,), lambda _: _unavailable("ledger_busy", _BUSY)),
     ((StoreError, LedgerUnavailableError, LedgerStaleError), lambda _: _unavailable(*_STORE)),
     (
-        (FieldNameError,),
-        lambda error: _failure(
-            400, "invalid_request_error", error.message, param=getattr(error, "field", None)
-        ),
-    ),
-    (
         (InvalidValueError,),
-        lambda error: _failure(400, "invalid_request_error", error.message, param=field_of(error.message)),
+        lambda error: _failure(400, "invalid_request_error", error.message, param=param_of(error)),
     ),
     (
         (IdempotencyConflictError, AlreadyResolvedError),

@@ -53,10 +53,6 @@ _NO_PARTS: Final = (str, type(None))
 class FieldNameError(InvalidValueError):
     """A name differs from that of a known field only in the case of its letters; `field` is its path."""
 
-    def __init__(self, message: str, *, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
-
 
 class FieldFindings(NamedTuple):
     """What stands in a request: the first field that nothing bounds, with the reason; the unknown ones."""

@@ -139,10 +139,6 @@ _PREFIXED: Final = re.compile(rf"(?m)^(?:{'|'.join((*_OPERATORS_PREFIXES, *_PRIV
 class LiteLLMFieldError(InvalidValueError):
     """A field of LiteLLM's asks for what is not done here; `field` is its path."""
 
-    def __init__(self, message: str, *, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
-
 
 def without_litellm_fields(body: dict[str, Any], endpoint: str) -> dict[str, Any]:
     """Give the body without LiteLLM's own fields: itself where it has none.
