@@ -17,7 +17,7 @@ from outlay.pricing.metering import ABSURD, Claim, Metered, Source, meter, valid
 from outlay.pricing.price import Price
 from outlay.pricing.reasoning import asks_to_hide, asks_to_reason, is_shown_by_nobody, thinks_by_itself
 from outlay.pricing.rounds import cost_of_claim
-from outlay.pricing.served import NOTHING_ASKED, served_price, with_searches
+from outlay.pricing.served import NOTHING_ASKED, prices_as_served, served_price, with_searches
 from outlay.pricing.tokens import count_messages, count_text, vocabulary
 from outlay.pricing.usage import Usage
 from outlay.providers.bills import StatedCost, charged_nanos, stated_cost
@@ -131,15 +131,10 @@ def _priced(
     usage = metered.usage
     if usage is None or served is None:
         return None, usage
-
-    def price_of(model: str) -> Price:
-        try:
-            return served_price(book, provider, model, reading.served, at=at)
-        except PriceUnknownError:
-            return book.price(provider, model, at=at)
-
     try:
-        return cost_of_claim(reading.claim, usage, served, price_of)
+        return cost_of_claim(
+            reading.claim, usage, served, prices_as_served(book, provider, reading.served, at=at)
+        )
     except PriceUnknownError:  # of a model that the provider asked beside the one that was wanted
         return None, usage
 

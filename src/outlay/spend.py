@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,8 @@ from outlay.pricing.book import PriceBook
 from outlay.pricing.limits import widest
 from outlay.pricing.metering import meter
 from outlay.pricing.names import is_priced_provider
-from outlay.pricing.price import Price
 from outlay.pricing.rounds import cost_of_claim
-from outlay.pricing.served import served_price
+from outlay.pricing.served import prices_as_served, served_price
 from outlay.pricing.text import cost_of_text
 from outlay.pricing.usage import Usage
 from outlay.providers.bills import charged_nanos, stated_cost
@@ -100,7 +99,8 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
             "completion_obj has no usage that could be charged (its input and output tokens): "
             "pass model, input_text and output_text instead"
         )
-    priced, usage = cost_of_claim(reading.claim, metered.usage, price, _price_of(book, provider, at))
+    prices = prices_as_served(book, provider, reading.served, at=at)
+    priced, usage = cost_of_claim(reading.claim, metered.usage, price, prices)
     nanos, stated = priced, None if known is None else stated_cost(reading, known, None)
     if stated is not None:
         nanos = charged_nanos(priced, stated)[0] or 0
@@ -114,11 +114,6 @@ def spend_of_completion(book: PriceBook, completion: object, *, model: str | Non
         completion_key(content),
         None if stated is None else priced,
     )
-
-
-def _price_of(book: PriceBook, provider: str, at: int) -> Callable[[str], Price]:
-    """What gives the price of a model that was asked beside the call's own."""
-    return lambda model: book.price(provider, model, at=at)
 
 
 def _content(completion: object) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -61,6 +61,13 @@ def served_price(
     if not price.per_request_nanos:
         return price
     return price.for_answers(_answers(body) if body else answers)
+
+
+def prices_as_served(
+    book: PriceBook, provider: str, answered: Mapping[str, str], *, at: int
+) -> Callable[[str], Price]:
+    """Give what prices a model that was asked beside the call's own, as that was served."""
+    return lambda model: served_price(book, provider, model, answered, at=at)
 
 
 def with_searches(metered: Metered, body: Mapping[str, Any], model: str, price: Price | None) -> Metered:
